@@ -1,0 +1,130 @@
+import type { Server } from 'node:net'
+import type { FastifyBaseLogger } from 'fastify'
+import { type DrainReason, drain } from './drain.js'
+import type { Ending, Generation } from './generation.js'
+import type { Instance } from './instance.js'
+import type { Listeners } from './listeners.js'
+import { defaultOptions, type ResolvedOptions } from './options.js'
+
+/** The generation that runs in this very process: its Fastify instances, and whatever else listens in it. */
+export interface Application {
+  readonly instances: ReadonlySet<Instance>
+  /** Of the instance that came first, also when it is closed: what is one per process follows its options. */
+  readonly options: ResolvedOptions
+  readonly log: FastifyBaseLogger
+  /** Whether `end()` has been called. */
+  readonly ending: boolean
+  /** Whether an upgrade of this generation is under way. */
+  upgrading: boolean
+  add(instance: Instance): void
+  remove(instance: Instance): void
+  /**
+   * Drains every server of the process, and when the last request of all is answered closes every instance, so
+   * that an `onClose` hook of one never pulls something away from under a request of another.
+   * Rejects if a hook fails or `closeTimeout` passes.
+   */
+  end(reason: DrainReason): Promise<void>
+}
+
+export function createApplication(listeners: Listeners): Application {
+  const instances = new Set<Instance>()
+  let first: Instance | undefined
+  let ended: Promise<void> | undefined
+
+  return {
+    instances,
+    get options() {
+      return first?.options ?? defaultOptions
+    },
+    get log() {
+      return log()
+    },
+    get ending() {
+      return ended !== undefined
+    },
+    upgrading: false,
+    add(instance) {
+      if (instances.size === 0 && ended === undefined) first = instance
+      instances.add(instance)
+    },
+    remove(instance) {
+      instances.delete(instance)
+    },
+    end(reason) {
+      ended ??= end(reason)
+      return ended
+    }
+  }
+
+  function log(): FastifyBaseLogger {
+    if (first === undefined) throw new Error('no instance has registered the plugin')
+    return first.app.log
+  }
+
+  async function end(reason: DrainReason): Promise<void> {
+    const { pollInterval, drainTimeout, closeTimeout } = first?.options ?? defaultOptions
+    const start = performance.now()
+    if (reason === 'upgrade') listeners.handOver()
+    const members = [...instances]
+    const owned = new Set(members.flatMap(instance => instance.servers()))
+    const others = listeners
+      .live()
+      .map(({ server }) => server)
+      .filter(server => !owned.has(server))
+
+    await Promise.all([
+      ...members.map(instance => instance.drain(reason)),
+      drain(others, { reason, pollInterval, drainTimeout, log: log() })
+    ])
+    const closing = Promise.all([...members.map(({ app }) => app.close()), ...others.map(closeServer)])
+    // Detached connections may hold a server open until the drain's own deadline.
+    const left = Math.max(start + drainTimeout - performance.now(), 0) + closeTimeout
+    await withTimeout(closing, left, `onClose hooks took longer than closeTimeout (${closeTimeout} ms)`)
+  }
+}
+
+/** The application as a master in the same process knows it. */
+export function generationHere(number: number, application: Application, listeners: Listeners): Generation {
+  let resolve: (ending: Ending) => void = () => {}
+  const ended = new Promise<Ending>(settle => {
+    resolve = settle
+  })
+  return {
+    number,
+    pid: process.pid,
+    ready: Promise.resolve([]),
+    ended,
+    listeners: () => listeners.open(),
+    serve() {},
+    upgrading(value) {
+      application.upgrading = value
+    },
+    retire: () => end('upgrade'),
+    close: () => end('close'),
+    kill() {}, // who asks for it ends the process
+    release() {}
+  }
+
+  async function end(reason: DrainReason): Promise<Ending> {
+    const ending = await application.end(reason).then(
+      () => ({ code: 0, signal: null }),
+      error => {
+        application.log.error({ err: error }, 'closing the application failed')
+        return { code: 1, signal: null }
+      }
+    )
+    resolve(ending)
+    return ending
+  }
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise(resolve => server.close(() => resolve()))
+}
+
+function withTimeout(promise: Promise<unknown>, ms: number, message: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(message)), ms)
+    promise.then(() => resolve(), reject).finally(() => clearTimeout(timer))
+  })
+}

@@ -1,0 +1,76 @@
+import http from 'node:http'
+import https from 'node:https'
+import type { Server, Socket } from 'node:net'
+import tls from 'node:tls'
+import { connectionsAtRest, currentResponse, hasParser } from './node-internals.js'
+
+/**
+ * What an accepted connection is doing: *fresh*, no byte has been read from it; *idle*, between two requests;
+ * *active*, a request is being received or answered; *detached*, no longer HTTP/1.1 (WebSocket, CONNECT) or
+ * never (a server of the application's own protocol).
+ */
+export type ConnectionState = 'fresh' | 'idle' | 'active' | 'detached'
+
+/** How many connections are in each state. */
+export type ConnectionCounts = Record<ConnectionState, number>
+
+/** The open connections of one server. `server.getConnections()` knows only those that it accepted itself. */
+export interface Connections extends Iterable<readonly [Socket, ConnectionState]> {
+  readonly size: number
+  readonly sockets: Iterable<Socket>
+}
+
+const known = new WeakMap<Server, Connections>()
+
+/** Follows a server's connections from now on; before it accepts, that is all of them. */
+export function connectionsOf(server: Server): Connections {
+  let connections = known.get(server)
+  if (connections === undefined) {
+    connections = follow(server)
+    known.set(server, connections)
+  }
+  return connections
+}
+
+function follow(server: Server): Connections {
+  const sockets = new Set<Socket>()
+  const speaksHttp1 = server instanceof http.Server || server instanceof https.Server
+
+  server.on(server instanceof tls.Server ? 'secureConnection' : 'connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.on('close', forget)
+  })
+
+  return {
+    get size() {
+      return sockets.size
+    },
+    sockets,
+    *[Symbol.iterator]() {
+      const atRest = speaksHttp1 && sockets.size > 0 ? connectionsAtRest(server) : undefined
+      for (const socket of sockets) {
+        yield [socket, speaksHttp1 ? stateOf(socket, atRest) : 'detached'] as const
+      }
+    }
+  }
+
+  function forget(this: Socket): void {
+    sockets.delete(this)
+  }
+}
+
+function stateOf(socket: Socket, atRest: Set<Socket> | undefined): ConnectionState {
+  if (!hasParser(socket)) return socket.destroyed ? 'active' : 'detached'
+  if (currentResponse(socket) !== undefined) return 'active'
+  if (socket.bytesRead === 0) return 'fresh'
+  return atRest?.has(socket) && socket.writableLength === 0 ? 'idle' : 'active'
+}
+
+/** Sums up the connections of several servers. */
+export function countConnections(servers: Iterable<Connections>): ConnectionCounts {
+  const counts: ConnectionCounts = { fresh: 0, idle: 0, active: 0, detached: 0 }
+  for (const connections of servers) {
+    for (const [, state] of connections) counts[state]++
+  }
+  return counts
+}

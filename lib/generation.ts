@@ -1,0 +1,34 @@
+import type { OpenListener } from './protocol.js'
+
+/** How a process ended. */
+export interface Ending {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+/**
+ * One run of the application's code, as a master knows it: in this very process (`application.ts`), or in a
+ * child (`worker.ts`).
+ */
+export interface Generation {
+  readonly number: number
+  readonly pid: number
+  /** Resolves with the keys of the inherited listeners that it didn't claim; rejects with what kept it from it. */
+  readonly ready: Promise<readonly string[]>
+  /** Resolves when it has ended, for whatever reason. */
+  readonly ended: Promise<Ending>
+  /** Its listening sockets, open in this process: also after its end, until `release()`. */
+  listeners(): readonly OpenListener[]
+  /** From now on it is the one that serves. */
+  serve(): void
+  /** An upgrade of it has begun, or is over. */
+  upgrading(value: boolean): void
+  /** A next generation serves: drain, close, end. Resolves when it has ended. */
+  retire(): Promise<Ending>
+  /** Nobody follows: drain, close, end. Resolves when it has ended. */
+  close(signal: NodeJS.Signals | null): Promise<Ending>
+  /** Ends it at once. */
+  kill(): void
+  /** Closes what this process holds open of it. */
+  release(): void
+}

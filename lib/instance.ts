@@ -1,0 +1,77 @@
+import type { Server } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import { type ConnectionCounts, connectionsOf, countConnections } from './connections.js'
+import { type DrainReason, drain } from './drain.js'
+import type { Listeners } from './listeners.js'
+import type { ResolvedOptions } from './options.js'
+
+/** A Fastify instance that has registered the plugin, and the servers that are its own. */
+export interface Instance {
+  readonly app: FastifyInstance
+  readonly options: ResolvedOptions
+  readonly state: 'starting' | 'serving' | 'draining' | 'closed'
+  /** Aborted when the drain begins; its reason is 'upgrade' or 'close'. */
+  readonly signal: AbortSignal
+  /** Whether the application has finished booting it. */
+  booted: boolean
+  servers(): Server[]
+  connections(): ConnectionCounts
+  /** Idempotent: whoever comes second gets the drain that runs. */
+  drain(reason: DrainReason): Promise<void>
+  /** To be called when `onClose` hooks run. */
+  closed(): void
+}
+
+export function createInstance(
+  app: FastifyInstance,
+  options: ResolvedOptions,
+  listeners: Listeners
+): Instance {
+  const controller = new AbortController()
+  let drained: Promise<void> | undefined
+  let drainedServers: Server[] = []
+  let closed = false
+  let booted = false
+
+  return {
+    app,
+    options,
+    get state() {
+      if (closed) return 'closed'
+      if (drained !== undefined) return 'draining'
+      return app.server.listening ? 'serving' : 'starting'
+    },
+    signal: controller.signal,
+    get booted() {
+      return booted
+    },
+    set booted(value) {
+      booted = value
+    },
+    servers,
+    connections: () => countConnections((drained ? drainedServers : servers()).map(connectionsOf)),
+    drain(reason) {
+      drained ??= start(reason)
+      return drained
+    },
+    closed() {
+      closed = true
+    }
+  }
+
+  function start(reason: DrainReason): Promise<void> {
+    drainedServers = servers()
+    controller.abort(reason)
+    const { pollInterval, drainTimeout } = options
+    return drain(drainedServers, { reason, pollInterval, drainTimeout, log: app.log })
+  }
+
+  /** The main server and the second one for `localhost`, which Fastify shows by its address alone. */
+  function servers(): Server[] {
+    const addresses = new Set(app.addresses().map(address => JSON.stringify(address)))
+    return listeners
+      .live()
+      .map(({ server }) => server)
+      .filter(server => server === app.server || addresses.has(JSON.stringify(server.address())))
+  }
+}

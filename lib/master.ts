@@ -1,0 +1,201 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyBaseLogger } from 'fastify'
+import { GracefulUpgradeError } from './errors.js'
+import type { Ending, Generation } from './generation.js'
+import type { UpgradeResult } from './protocol.js'
+import type { WorkerStart } from './worker.js'
+
+/** The process that stays: it starts generations, and knows which one serves. */
+export interface Master {
+  /**
+   * Starts the next generation, and lets it take over once it is ready; the old one then drains in its own time.
+   * @throws GRACEFUL_UPGRADE_IN_PROGRESS, _CLOSING, _SPAWN_FAILED, _EXITED, _READY_TIMEOUT; the old one serves on
+   */
+  upgrade(): Promise<UpgradeResult>
+  /** Drains and ends every generation; resolves with the exit code of the one that served. Idempotent. */
+  close(signal: NodeJS.Signals | null): Promise<number>
+  /** Ends every child process at once. */
+  kill(): void
+}
+
+export interface MasterOptions {
+  readonly current: Generation
+  readonly log: FastifyBaseLogger
+  start(next: WorkerStart): Generation
+  /** A worker takes over from the generation that ran in this process. */
+  onRetire?(): void
+  /** The last generation has left by itself: nobody serves any more. */
+  onEnd(code: number): void
+}
+
+type Phase =
+  | { readonly name: 'serving'; readonly current: Generation }
+  | { readonly name: 'upgrading'; readonly current: Generation; readonly next: Generation }
+  /** The worker that served has died: a pause, which `hurry` ends, and then `next`. */
+  | { readonly name: 'replacing'; readonly attempt: Promise<UpgradeResult>; readonly hurry: AbortController }
+  | { readonly name: 'replacing'; readonly attempt: Promise<UpgradeResult>; readonly next: Generation }
+  | { readonly name: 'closing'; readonly done: Promise<number>; readonly ending: readonly Generation[] }
+
+/** Pauses before a dead worker is replaced, in milliseconds: the first time at once, the last one again and again. */
+const pauses = [0, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000]
+/** A worker that has served for this long counts as healthy: its death starts from the first pause again. */
+const healthyTime = 60_000
+
+export function createMaster({ current: first, log, start, onRetire, onEnd }: MasterOptions): Master {
+  let phase: Phase = { name: 'serving', current: first }
+  let number = first.number
+  let failures = 0
+  const retiring = new Set<Generation>()
+  watch(first)
+  return { upgrade, close, kill }
+
+  async function upgrade(): Promise<UpgradeResult> {
+    switch (phase.name) {
+      case 'closing':
+        throw refuse(new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING'))
+      case 'upgrading':
+        throw refuse(new GracefulUpgradeError('GRACEFUL_UPGRADE_IN_PROGRESS'))
+      case 'replacing':
+        if ('next' in phase) throw refuse(new GracefulUpgradeError('GRACEFUL_UPGRADE_IN_PROGRESS'))
+        phase.hurry.abort()
+        return phase.attempt
+    }
+    const { current } = phase
+    const begun = performance.now()
+    const next = startNext(current, current.pid === process.pid ? 'master' : 'worker')
+    phase = { name: 'upgrading', current, next }
+    current.upgrading(true)
+    try {
+      const result = await whenReady(next, begun)
+      takeOver(next)
+      retire(current)
+      return result
+    } catch (error) {
+      if (!isClosing()) phase = { name: 'serving', current }
+      current.upgrading(false)
+      throw error
+    }
+  }
+
+  function startNext(from: Generation, succeeds: WorkerStart['succeeds']): Generation {
+    return start({ number: ++number, listeners: from.listeners(), succeeds, onUpgrade: upgrade })
+  }
+
+  function takeOver(next: Generation): void {
+    next.serve()
+    phase = { name: 'serving', current: next }
+    watch(next)
+  }
+
+  function retire(old: Generation): void {
+    const begun = performance.now()
+    retiring.add(old)
+    if (old.pid === process.pid) onRetire?.()
+    void old.retire().then(({ code, signal }) => {
+      const ms = Math.round(performance.now() - begun)
+      log.info({ generation: old.number, pid: old.pid, ms, code, signal }, 'generation retired')
+      retiring.delete(old)
+      old.release()
+    })
+  }
+
+  function watch(generation: Generation): void {
+    const since = performance.now()
+    void generation.ended.then(ending => {
+      const served = performance.now() - since
+      if (phase.name === 'serving' && phase.current === generation) onDeath(generation, ending, served)
+      else if (phase.name === 'upgrading' && phase.current === generation) {
+        // The next one takes its place if it gets ready; if it doesn't, the death is noticed then.
+        const { next } = phase
+        next.ready.catch(() => setImmediate(() => onDeath(generation, ending, served)))
+      }
+    })
+  }
+
+  function onDeath(dead: Generation, { code, signal }: Ending, served: number): void {
+    if (isClosing()) return
+    if (code === 0) {
+      log.info({ generation: dead.number, pid: dead.pid }, 'generation ended by itself')
+      void close(null).then(() => onEnd(0))
+      return
+    }
+    if (served >= healthyTime) failures = 0
+    log.error({ generation: dead.number, pid: dead.pid, code, signal }, 'generation died')
+    replace(dead)
+  }
+
+  function replace(dead: Generation): void {
+    const hurry = new AbortController()
+    const pause = pauses[Math.min(failures++, pauses.length - 1)] ?? 0
+    const attempt = replaceAfter(pause, dead, hurry.signal)
+    phase = { name: 'replacing', attempt, hurry }
+    attempt.catch(() => {
+      if (!isClosing()) replace(dead)
+    })
+  }
+
+  async function replaceAfter(pause: number, dead: Generation, hurry: AbortSignal): Promise<UpgradeResult> {
+    await sleep(pause, undefined, { signal: hurry }).catch(() => {})
+    if (phase.name !== 'replacing') throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
+    const begun = performance.now()
+    const next = startNext(dead, 'none')
+    phase = { name: 'replacing', attempt: phase.attempt, next }
+    const result = await whenReady(next, begun)
+    takeOver(next)
+    dead.release()
+    return result
+  }
+
+  /** Waits for a generation that was started; one that fails is ended and logged. */
+  async function whenReady(next: Generation, begun: number): Promise<UpgradeResult> {
+    const { number: generation, pid } = next
+    try {
+      const unclaimed = await next.ready
+      if (isClosing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
+      const ms = Math.round(performance.now() - begun)
+      log.info({ generation, pid, ms, unclaimed }, 'generation ready')
+      return { generation, pid, ms }
+    } catch (error) {
+      next.kill()
+      void next.ended.then(() => next.release())
+      if (isClosing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING', undefined, { cause: error })
+      log.error({ err: error, generation, pid }, 'upgrade failed')
+      throw error
+    }
+  }
+
+  function close(signal: NodeJS.Signals | null): Promise<number> {
+    if (phase.name === 'closing') return phase.done
+    const was = phase
+    if (was.name === 'replacing') {
+      if ('next' in was) was.next.kill()
+      else was.hurry.abort()
+    } else if (was.name === 'upgrading') {
+      was.next.kill()
+    }
+    const current = was.name === 'replacing' ? undefined : was.current
+    const done = end()
+    phase = { name: 'closing', done, ending: [...retiring, ...(current ? [current] : [])] }
+    return done
+
+    async function end(): Promise<number> {
+      const retired = Promise.all([...retiring].map(({ ended }) => ended))
+      const { code } = current ? await current.close(signal) : { code: 1 }
+      await retired
+      return code ?? 1
+    }
+  }
+
+  function kill(): void {
+    if (phase.name === 'closing') for (const generation of phase.ending) generation.kill()
+  }
+
+  function isClosing(): boolean {
+    return phase.name === 'closing'
+  }
+
+  function refuse(error: GracefulUpgradeError): GracefulUpgradeError {
+    log.warn({ err: error }, 'upgrade refused')
+    return error
+  }
+}

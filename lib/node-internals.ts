@@ -1,0 +1,98 @@
+/**
+ * The only file that touches what Node.js does not document. Each function says what it needs and what it
+ * answers where that is missing; the callers then take the slower, documented way.
+ */
+import type { SendHandle } from 'node:child_process'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import net, { type Server, type Socket } from 'node:net'
+
+/** libuv's stream handle: `net.Server#_handle`, and what arrives over IPC when such a handle was sent. */
+export interface RawHandle {
+  readonly fd: number
+  listen(backlog: number): number
+  close(callback?: () => void): void
+}
+
+interface HttpParser {
+  readonly incoming?: IncomingMessage | null
+}
+
+/** `net.Server#_handle`: what its address lives in, and what can be sent to another process as it is. */
+export function listeningHandle(server: Server): RawHandle | undefined {
+  const handle = (server as { _handle?: RawHandle | null })._handle
+  return handle != null && Number.isInteger(handle.fd) && handle.fd >= 0 ? handle : undefined
+}
+
+/** A raw handle is a legal argument of `process.send()`, as 'net.Native', though no documented one. */
+export function asSendHandle(handle: RawHandle): SendHandle {
+  return handle as unknown as SendHandle
+}
+
+/** What came with an IPC message, if it is a raw handle. */
+export function asRawHandle(handle: unknown): RawHandle | undefined {
+  const raw = handle as Partial<RawHandle> | null | undefined
+  return typeof raw?.fd === 'number' && typeof raw.close === 'function' ? (raw as RawHandle) : undefined
+}
+
+/**
+ * To be called while a server's `listen()` is under way (channel `tracing:net.server.listen:asyncStart`):
+ * makes it take the listening socket `descriptor`, but accept nothing before the returned function is called.
+ * `listen({ fd })` alone would accept at once, and connections would die with a generation that never gets ready.
+ *
+ * `setupListenHandle` in lib/net.js uses a `_handle` that is already there instead of creating one.
+ * @returns undefined where that is not possible; `listen({ fd })` is the way out then
+ */
+export function adoptListener(server: Server, descriptor: number): (() => number) | undefined {
+  const create = (net as { _createServerHandle?: (...args: unknown[]) => RawHandle | number })
+    ._createServerHandle
+  if (typeof create !== 'function') return undefined
+  const handle = create(null, null, null, descriptor)
+  if (typeof handle !== 'object' || typeof handle.listen !== 'function') return undefined
+
+  let backlog = 511
+  handle.listen = asked => {
+    backlog = asked
+    return 0
+  }
+  ;(server as { _handle?: RawHandle })._handle = handle
+  return function accept() {
+    if (listeningHandle(server) !== handle) return 0 // closed meanwhile
+    delete (handle as Partial<RawHandle>).listen
+    return handle.listen(backlog)
+  }
+}
+
+/** The response that is being written to a connection now: `socket._httpMessage`. */
+export function currentResponse(socket: Socket): ServerResponse | undefined {
+  return (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
+}
+
+/** The newest request whose head has been read from a connection: `parser.incoming`; null when it is answered. */
+export function newestRequest(socket: Socket): IncomingMessage | null | undefined {
+  return (socket as { parser?: HttpParser | null }).parser?.incoming
+}
+
+/** Whether an HTTP parser still reads a connection: not so after an upgrade (WebSocket) or CONNECT. */
+export function hasParser(socket: Socket): boolean {
+  return (socket as { parser?: HttpParser | null }).parser != null
+}
+
+/**
+ * The connections of a server whose parser is between two messages, by the list behind
+ * `http.Server#closeIdleConnections()`. Only the parser knows: a part of the next request may have come in
+ * the same segment as the last one.
+ * @returns undefined where Node.js hides the list; then no connection counts as idle
+ */
+export function connectionsAtRest(server: Server): Set<Socket> | undefined {
+  const symbol = Object.getOwnPropertySymbols(server).find(
+    ({ description }) => description === 'http.server.connections'
+  )
+  if (symbol === undefined) return undefined
+  const list = (server as unknown as Record<symbol, { idle?(): { socket?: Socket }[] } | undefined>)[symbol]
+  if (typeof list?.idle !== 'function') return undefined
+  const sockets = new Set<Socket>()
+  for (const { socket } of list.idle()) {
+    if (socket) sockets.add(socket)
+  }
+  return sockets
+}

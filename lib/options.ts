@@ -1,0 +1,107 @@
+import { constants } from 'node:os'
+import { GracefulUpgradeError } from './errors.js'
+
+/** Given to `fastify.register(gracefulUpgrade, …)`, or as `Fastify({ gracefulUpgrade: … })`; the former win. */
+export interface GracefulUpgradeOptions {
+  /** Longest pause between two sweeps of a drain, in milliseconds; Go's `shutdownPollInterval`. @default 500 */
+  readonly pollInterval?: number
+  /** Longest time a drain waits for connections, in milliseconds; what is left then is cut. @default 30000 */
+  readonly drainTimeout?: number
+  /** Longest time the application's own `onClose` hooks may take after the drain, in milliseconds. @default 10000 */
+  readonly closeTimeout?: number
+  /** Longest time a new generation may take until it serves, in milliseconds. @default 60000 */
+  readonly readyTimeout?: number
+  /**
+   * How long a new generation that listens waits for the inherited listeners that nobody has asked for yet,
+   * in milliseconds; then they count as dropped by the new version. @default 5000
+   */
+  readonly claimTimeout?: number
+  /** The signal that upgrades; `false` for none. @default 'SIGHUP' */
+  readonly reloadSignal?: NodeJS.Signals | false
+  /**
+   * The signals that drain and end the process, by close-with-grace, which then takes uncaught errors too;
+   * `false` leaves both to the application. @default ['SIGTERM', 'SIGINT']
+   */
+  readonly closeSignals?: readonly NodeJS.Signals[] | false
+}
+
+export type ResolvedOptions = Required<GracefulUpgradeOptions>
+
+export const defaultOptions: ResolvedOptions = {
+  pollInterval: 500,
+  drainTimeout: 30_000,
+  closeTimeout: 10_000,
+  readyTimeout: 60_000,
+  claimTimeout: 5_000,
+  reloadSignal: 'SIGHUP',
+  closeSignals: ['SIGTERM', 'SIGINT']
+}
+
+/** setTimeout's own limit: a longer time would fire at once. */
+const longestTime = 2 ** 31 - 1
+/** No process can listen for these, or Node.js and the debugger need them. */
+const reservedSignals = new Set(['SIGKILL', 'SIGSTOP', 'SIGUSR1', 'SIGCHLD', 'SIGPROF'])
+
+/**
+ * Checks the options of both places and fills in the defaults; later ones win.
+ * @throws GRACEFUL_UPGRADE_INVALID_OPTION, which names the option and what is allowed
+ */
+export function resolveOptions(...given: readonly unknown[]): ResolvedOptions {
+  const resolved: Record<string, unknown> = { ...defaultOptions }
+  for (const options of given) {
+    if (options === undefined) continue
+    if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+      throw invalid('the options', 'must be an object', options)
+    }
+    for (const [name, value] of Object.entries(options)) {
+      if (name === 'prefix' || name === 'logLevel' || name === 'logSerializers') continue // Fastify's own
+      if (value === undefined) continue
+      check(name, value)
+      resolved[name] = value
+    }
+  }
+  if ((resolved.closeSignals as readonly unknown[] | false) && resolved.reloadSignal !== false) {
+    if ((resolved.closeSignals as readonly unknown[]).includes(resolved.reloadSignal)) {
+      throw invalid('closeSignals', 'must not contain the reloadSignal', resolved.closeSignals)
+    }
+  }
+  return resolved as unknown as ResolvedOptions
+}
+
+function check(name: string, value: unknown): void {
+  switch (name) {
+    case 'pollInterval':
+      return checkTime(name, value, 1)
+    case 'readyTimeout':
+      return checkTime(name, value, 1)
+    case 'drainTimeout':
+    case 'closeTimeout':
+    case 'claimTimeout':
+      return checkTime(name, value, 0)
+    case 'reloadSignal':
+      if (value !== false && !isSignal(value)) throw invalid(name, "must be a signal's name, or false", value)
+      return
+    case 'closeSignals':
+      if (value !== false && !(Array.isArray(value) && value.every(isSignal))) {
+        throw invalid(name, "must be an array of signals' names, or false", value)
+      }
+      return
+    default:
+      throw invalid(name, `is unknown; there are ${Object.keys(defaultOptions).join(', ')}`, value)
+  }
+}
+
+function checkTime(name: string, value: unknown, least: number): void {
+  if (typeof value === 'number' && value >= least && value <= longestTime) return
+  throw invalid(name, `must be a number of milliseconds from ${least} to ${longestTime}`, value)
+}
+
+function isSignal(value: unknown): boolean {
+  return typeof value === 'string' && Object.hasOwn(constants.signals, value) && !reservedSignals.has(value)
+}
+
+function invalid(name: string, rule: string, value: unknown): GracefulUpgradeError {
+  const shown =
+    typeof value === 'string' ? `'${value}'` : Array.isArray(value) ? `[${value.join(', ')}]` : String(value)
+  return new GracefulUpgradeError('GRACEFUL_UPGRADE_INVALID_OPTION', `${name} ${rule}, but is ${shown}`)
+}

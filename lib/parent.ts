@@ -1,0 +1,95 @@
+import { EventEmitter } from 'node:events'
+import { GracefulUpgradeError, isErrorCode } from './errors.js'
+import type { Listener } from './listeners.js'
+import { asSendHandle, type RawHandle } from './node-internals.js'
+import { readMasterMessage, type UpgradeResult, type WorkerMessage, wrap } from './protocol.js'
+
+/** The child's side of its master; `worker.ts` is the other. */
+export interface Parent
+  extends EventEmitter<{
+    serve: []
+    upgrading: [boolean]
+    retire: []
+    close: [NodeJS.Signals | null]
+    lost: []
+  }> {
+  readonly connected: boolean
+  /** Keeps the process alive: inherited listeners do so only when they accept. */
+  hold(value: boolean): void
+  /** Gives the master a listener to hold. */
+  publish(listener: Listener, handle: RawHandle): void
+  withdraw(listener: Listener): void
+  ready(unclaimed: readonly string[]): void
+  /** Asks the master for an upgrade; rejects with its code. */
+  upgrade(): Promise<UpgradeResult>
+}
+
+export function connectParent(): Parent {
+  const events: Parent = Object.assign(new EventEmitter(), {
+    get connected() {
+      return process.connected
+    },
+    hold(value: boolean) {
+      if (value) process.channel?.ref()
+      else process.channel?.unref()
+    },
+    publish: ({ key, bound }: Listener, handle: RawHandle) =>
+      send({ type: 'listener', listener: { key, bound } }, handle),
+    withdraw: ({ key }: Listener) => send({ type: 'unlisten', key }),
+    ready: (unclaimed: readonly string[]) => send({ type: 'ready', unclaimed }),
+    upgrade
+  }) as Parent
+  const asked = new Map<number, { resolve(result: UpgradeResult): void; reject(error: Error): void }>()
+  let lastId = 0
+
+  process.on('message', onMessage)
+  process.once('disconnect', onDisconnect)
+  process.channel?.unref() // a worker whose application has closed everything may end by itself
+  return events
+
+  function upgrade(): Promise<UpgradeResult> {
+    return new Promise((resolve, reject) => {
+      const id = ++lastId
+      asked.set(id, { resolve, reject })
+      send({ type: 'upgrade', id })
+    })
+  }
+
+  function send(message: WorkerMessage, handle?: RawHandle): void {
+    if (!process.connected) return
+    process.send?.(wrap(message), handle && asSendHandle(handle), {}, () => {}) // a lost master says 'disconnect'
+  }
+
+  function onMessage(message: unknown): void {
+    const said = readMasterMessage(message)
+    if (said === undefined || said === 'unknown') return
+    switch (said.type) {
+      case 'serve':
+      case 'retire':
+        return void events.emit(said.type)
+      case 'upgrading':
+        return void events.emit('upgrading', said.value)
+      case 'close':
+        return void events.emit('close', said.signal)
+      case 'upgraded':
+        return settle(said.id)?.resolve(said.result)
+      case 'refused': {
+        const code = isErrorCode(said.code) ? said.code : 'GRACEFUL_UPGRADE_MASTER_LOST'
+        return settle(said.id)?.reject(GracefulUpgradeError.received(code, said.message, said.lastWords))
+      }
+    }
+  }
+
+  function settle(id: number) {
+    const waiting = asked.get(id)
+    asked.delete(id)
+    return waiting
+  }
+
+  function onDisconnect(): void {
+    process.off('message', onMessage)
+    for (const id of [...asked.keys()])
+      settle(id)?.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_MASTER_LOST'))
+    events.emit('lost')
+  }
+}

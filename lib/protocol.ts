@@ -1,0 +1,137 @@
+/** What a master and its worker say to each other: over IPC, and by one variable of the environment. */
+
+/** A listening socket together with the address that the application asked for. */
+export interface ListenerAddress {
+  /** `tcp:HOST:PORT`, `tcp:HOST:0#N` for the Nth one on a free port, `unix:PATH`, `fd:N`: as it was asked for. */
+  readonly key: string
+  /** Where it is bound: `127.0.0.1:3000`, `[::1]:3000`, or the path. */
+  readonly bound: string
+}
+
+/** One inherited listener: a listening socket that is open in this process as a file descriptor. */
+export interface OpenListener extends ListenerAddress {
+  readonly fd: number
+}
+
+/** What a worker is born with, in the variable below. */
+export interface Inheritance {
+  readonly generation: number
+  readonly listeners: readonly OpenListener[]
+  /** The master's process: a variable that went astray into another child is not for that one. */
+  readonly master: number
+  /** The descriptor of the standard error that the master's own words go to; of use when the master is lost. */
+  readonly standardError: number
+  /** Whether another worker serves while this one starts: if the master is lost then, that one goes on alone. */
+  readonly succeeds: 'worker' | 'master' | 'none'
+}
+
+export const inheritanceVariable = 'FASTIFY_GRACEFUL_UPGRADE'
+
+/** What never gets from one generation's environment into the next one's by itself. */
+export const privateVariables = [inheritanceVariable, 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE']
+
+/** From a worker to its master. */
+export type WorkerMessage =
+  /** A listener of this worker; its socket comes with the message. */
+  | { readonly type: 'listener'; readonly listener: ListenerAddress }
+  /** The worker closed it, and does not want it kept open. */
+  | { readonly type: 'unlisten'; readonly key: string }
+  /** It can serve; these inherited listeners nobody asked for. */
+  | { readonly type: 'ready'; readonly unclaimed: readonly string[] }
+  /** SIGHUP came to the worker, or the application called `upgrade()`. */
+  | { readonly type: 'upgrade'; readonly id: number }
+
+/** From a master to its worker. */
+export type MasterMessage =
+  /** From now on this generation is the one that serves: accept. */
+  | { readonly type: 'serve' }
+  /** An upgrade under way has begun, or is over. */
+  | { readonly type: 'upgrading'; readonly value: boolean }
+  /** A next generation serves: drain, close, exit. */
+  | { readonly type: 'retire' }
+  /** Nobody follows: drain, close, exit. */
+  | { readonly type: 'close'; readonly signal: NodeJS.Signals | null }
+  | { readonly type: 'upgraded'; readonly id: number; readonly result: UpgradeResult }
+  | {
+      readonly type: 'refused'
+      readonly id: number
+      readonly code: string
+      readonly message: string
+      readonly lastWords?: string
+    }
+
+/** What `upgrade()` resolves with. */
+export interface UpgradeResult {
+  /** The number of the generation that serves now. */
+  readonly generation: number
+  /** Its process. */
+  readonly pid: number
+  /** From the start of its process until it was ready, in milliseconds. */
+  readonly ms: number
+}
+
+interface Envelope<Message> {
+  readonly gracefulUpgrade: Message
+}
+
+/** The application may use the same channel for messages of its own: ours are in an envelope. */
+export function wrap<Message extends WorkerMessage | MasterMessage>(message: Message): Envelope<Message> {
+  return { gracefulUpgrade: message }
+}
+
+/** @returns undefined if the message isn't one of ours */
+function unwrap(message: unknown): Record<string, unknown> | undefined {
+  const inner = (message as Partial<Envelope<unknown>> | null)?.gracefulUpgrade
+  return typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>) : undefined
+}
+
+/** @returns undefined if the message isn't for the master; 'unknown' if a later version may know it */
+export function readWorkerMessage(message: unknown): WorkerMessage | 'unknown' | undefined {
+  const inner = unwrap(message)
+  if (inner === undefined) return undefined
+  switch (inner.type) {
+    case 'listener': {
+      const listener = inner.listener as Partial<ListenerAddress> | null | undefined
+      if (typeof listener?.key !== 'string' || typeof listener.bound !== 'string') return 'unknown'
+      return inner as WorkerMessage
+    }
+    case 'unlisten':
+      return typeof inner.key === 'string' ? (inner as WorkerMessage) : 'unknown'
+    case 'ready':
+      return Array.isArray(inner.unclaimed) ? (inner as WorkerMessage) : 'unknown'
+    case 'upgrade':
+      return typeof inner.id === 'number' ? (inner as WorkerMessage) : 'unknown'
+    default:
+      return 'unknown'
+  }
+}
+
+/** @returns undefined if the message isn't for the worker; 'unknown' if a later version may know it */
+export function readMasterMessage(message: unknown): MasterMessage | 'unknown' | undefined {
+  const inner = unwrap(message)
+  if (inner === undefined) return undefined
+  switch (inner.type) {
+    case 'serve':
+    case 'retire':
+    case 'close':
+      return inner as MasterMessage
+    case 'upgrading':
+      return typeof inner.value === 'boolean' ? (inner as MasterMessage) : 'unknown'
+    case 'upgraded':
+    case 'refused':
+      return typeof inner.id === 'number' ? (inner as MasterMessage) : 'unknown'
+    default:
+      return 'unknown'
+  }
+}
+
+/** @returns undefined where there is no variable, or it is not for the child of this parent */
+export function readInheritance(variable: string | undefined, parent: number): Inheritance | undefined {
+  if (variable === undefined) return undefined
+  try {
+    const inheritance = JSON.parse(variable) as Inheritance
+    return inheritance.master === parent ? inheritance : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,185 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyBaseLogger } from 'fastify'
+import { GracefulUpgradeError } from './errors.js'
+import type { Ending, Generation } from './generation.js'
+import { asRawHandle, type RawHandle } from './node-internals.js'
+import {
+  type Inheritance,
+  inheritanceVariable,
+  type ListenerAddress,
+  type MasterMessage,
+  type OpenListener,
+  readWorkerMessage,
+  type UpgradeResult,
+  wrap
+} from './protocol.js'
+import type { RestartContext } from './restart-context.js'
+import type { StandardError } from './standard-error.js'
+
+/** What a master needs to start a worker, but for what differs from one to the next. */
+export interface WorkerSettings {
+  readonly context: RestartContext
+  readonly log: FastifyBaseLogger
+  readonly standardError: StandardError
+  /** Longest time until it is ready, in milliseconds. */
+  readonly readyTimeout: number
+  /** Longest time in which it drains, closes and exits, in milliseconds. */
+  readonly endTimeout: number
+}
+
+export interface WorkerStart {
+  readonly number: number
+  readonly listeners: readonly OpenListener[]
+  readonly succeeds: Inheritance['succeeds']
+  /** The worker wants an upgrade. */
+  readonly onUpgrade: () => Promise<UpgradeResult>
+}
+
+/** Descriptors of a worker: after standard input, output, error and the IPC channel. */
+const standardErrorDescriptor = 4
+const firstListenerDescriptor = 5
+
+/** Starts a generation in a child process; the master's side of it. `parent.ts` is the other. */
+export function startWorker(settings: WorkerSettings, start: WorkerStart): Generation {
+  const { log } = settings
+  const { number } = start
+  const handles = new Map<string, { readonly listener: ListenerAddress; readonly handle: RawHandle }>()
+  const child = spawnWorker(settings, start)
+  const pid = child.pid ?? 0
+  const lastWords = relayStandardError(child, settings.standardError)
+
+  const ended = new Promise<Ending>(resolve => {
+    child.once('exit', (code, signal) => resolve({ code, signal }))
+    child.once('error', () => {
+      if (child.pid === undefined) resolve({ code: null, signal: null })
+    })
+  })
+  const ready = whenReady()
+  ready.catch(() => {})
+  if (child.pid !== undefined) log.info({ generation: number, pid }, 'generation spawned')
+
+  return {
+    number,
+    pid,
+    ready,
+    ended,
+    listeners: () => [...handles.values()].map(({ listener, handle }) => ({ ...listener, fd: handle.fd })),
+    serve: () => send({ type: 'serve' }),
+    upgrading: value => send({ type: 'upgrading', value }),
+    retire: () => end({ type: 'retire' }),
+    close: signal => end({ type: 'close', signal }),
+    kill: () => void child.kill('SIGKILL'),
+    release() {
+      for (const { handle } of handles.values()) handle.close()
+      handles.clear()
+    }
+  }
+
+  function whenReady(): Promise<readonly string[]> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        const detail = `generation ${number} (pid ${pid}) took longer than readyTimeout (${settings.readyTimeout} ms)`
+        reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_READY_TIMEOUT', detail, { lastWords: lastWords() }))
+      }, settings.readyTimeout)
+      child.once('error', cause => {
+        clearTimeout(timer)
+        const { command, directory } = settings.context
+        const detail = `${command} in ${directory}: ${cause.message}`
+        reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_SPAWN_FAILED', detail, { cause }))
+      })
+      child.once('exit', (code, signal) => {
+        clearTimeout(timer)
+        void lastWordsHeard(child).then(() => {
+          const how = signal === null ? `with code ${code}` : `by ${signal}`
+          const detail = `generation ${number} (pid ${pid}) ended ${how}`
+          reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_EXITED', detail, { lastWords: lastWords() }))
+        })
+      })
+      child.on('message', (message, handle) => {
+        const said = readWorkerMessage(message)
+        if (said === undefined) return // the application's own
+        if (said === 'unknown')
+          return log.warn({ generation: number, message }, 'unknown message of a worker')
+        switch (said.type) {
+          case 'listener':
+            return hold(said.listener, asRawHandle(handle))
+          case 'unlisten':
+            return drop(said.key)
+          case 'ready':
+            clearTimeout(timer)
+            return resolve(said.unclaimed)
+          case 'upgrade':
+            return void start.onUpgrade().then(
+              result => send({ type: 'upgraded', id: said.id, result }),
+              ({ code, message, lastWords }) => send({ type: 'refused', id: said.id, code, message, lastWords })
+            )
+        }
+      })
+    })
+  }
+
+  function hold(listener: ListenerAddress, handle: RawHandle | undefined): void {
+    if (handle === undefined) {
+      log.warn({ generation: number, listener }, 'listener arrived without its socket')
+      return
+    }
+    drop(listener.key)
+    handles.set(listener.key, { listener, handle })
+  }
+
+  function drop(key: string): void {
+    handles.get(key)?.handle.close()
+    handles.delete(key)
+  }
+
+  function send(message: MasterMessage): void {
+    if (child.connected) child.send(wrap(message), () => {}) // an error means that it is gone: 'exit' tells
+  }
+
+  async function end(message: MasterMessage): Promise<Ending> {
+    send(message)
+    const timer = setTimeout(() => {
+      log.error({ generation: number, pid, ms: settings.endTimeout }, 'generation does not end, killing it')
+      child.kill('SIGKILL')
+    }, settings.endTimeout)
+    const ending = await ended
+    clearTimeout(timer)
+    return ending
+  }
+}
+
+function spawnWorker(
+  { context, standardError }: WorkerSettings,
+  { number, listeners, succeeds }: WorkerStart
+) {
+  const inheritance: Inheritance = {
+    generation: number,
+    listeners: listeners.map((listener, index) => ({ ...listener, fd: firstListenerDescriptor + index })),
+    master: process.pid,
+    standardError: standardErrorDescriptor,
+    succeeds
+  }
+  return spawn(context.command, context.args, {
+    cwd: context.directory,
+    env: { ...context.environment, [inheritanceVariable]: JSON.stringify(inheritance) },
+    stdio: ['inherit', 'inherit', 'pipe', 'ipc', standardError.fd, ...listeners.map(({ fd }) => fd)]
+  })
+}
+
+/** Passes on what the worker says on its standard error, unchanged, and remembers the end of it. */
+function relayStandardError({ stderr }: ChildProcess, standardError: StandardError): () => string {
+  let tail = ''
+  stderr?.on('data', (chunk: Buffer) => {
+    standardError.write(chunk)
+    tail = (tail + chunk.toString()).slice(-4_096)
+  })
+  return () => tail.trimEnd().split('\n').slice(-20).join('\n')
+}
+
+/** What a process wrote before it ended may arrive after the news of its end; a grandchild may hold the pipe. */
+async function lastWordsHeard({ stderr }: ChildProcess): Promise<void> {
+  if (stderr === null || stderr.destroyed) return
+  await Promise.race([once(stderr, 'close'), sleep(200)])
+}
