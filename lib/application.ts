@@ -21,15 +21,15 @@ export interface Application {
   /**
    * Drains every server of the process, and when the last request of all is answered closes every instance, so
    * that an `onClose` hook of one never pulls something away from under a request of another.
-   * Rejects if a hook fails or `closeTimeout` passes.
+   * Resolves with the exit code that follows: 1, and a line in the log, if a hook fails or `closeTimeout` passes.
    */
-  end(reason: DrainReason): Promise<void>
+  end(reason: DrainReason): Promise<0 | 1>
 }
 
 export function createApplication(listeners: Listeners): Application {
   const instances = new Set<Instance>()
   let first: Instance | undefined
-  let ended: Promise<void> | undefined
+  let ended: Promise<0 | 1> | undefined
 
   return {
     instances,
@@ -51,7 +51,13 @@ export function createApplication(listeners: Listeners): Application {
       instances.delete(instance)
     },
     end(reason) {
-      ended ??= end(reason)
+      ended ??= end(reason).then(
+        () => 0,
+        error => {
+          log().error({ err: error }, 'closing the application failed')
+          return 1
+        }
+      )
       return ended
     }
   }
@@ -106,13 +112,7 @@ export function generationHere(number: number, application: Application, listene
   }
 
   async function end(reason: DrainReason): Promise<Ending> {
-    const ending = await application.end(reason).then(
-      () => ({ code: 0, signal: null }),
-      error => {
-        application.log.error({ err: error }, 'closing the application failed')
-        return { code: 1, signal: null }
-      }
-    )
+    const ending = { code: await application.end(reason), signal: null }
     resolve(ending)
     return ending
   }

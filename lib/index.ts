@@ -64,7 +64,7 @@ const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyIn
     ready: thisProcess.declareReady
   })
 
-  thisProcess.add(instance)
+  thisProcess.application.add(instance)
   app.addHook('onReady', async () => {
     drainBeforeClose(app, () => instance.drain('close'))
     thisProcess.booted(instance)

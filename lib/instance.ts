@@ -38,7 +38,7 @@ export function createInstance(
     options,
     get state() {
       if (closed) return 'closed'
-      if (drained !== undefined) return 'draining'
+      if (controller.signal.aborted) return 'draining'
       return app.server.listening ? 'serving' : 'starting'
     },
     signal: controller.signal,
@@ -49,7 +49,8 @@ export function createInstance(
       booted = value
     },
     servers,
-    connections: () => countConnections((drained ? drainedServers : servers()).map(connectionsOf)),
+    connections: () =>
+      countConnections((controller.signal.aborted ? drainedServers : servers()).map(connectionsOf)),
     drain(reason) {
       drained ??= start(reason)
       return drained

@@ -43,7 +43,8 @@ export function connectParent(): Parent {
   let lastId = 0
 
   process.on('message', onMessage)
-  process.once('disconnect', onDisconnect)
+  if (process.connected) process.once('disconnect', onDisconnect)
+  else process.nextTick(onDisconnect)
   process.channel?.unref() // a worker whose application has closed everything may end by itself
   return events
 

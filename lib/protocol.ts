@@ -17,7 +17,7 @@ export interface OpenListener extends ListenerAddress {
 export interface Inheritance {
   readonly generation: number
   readonly listeners: readonly OpenListener[]
-  /** The master's process: a variable that went astray into another child is not for that one. */
+  /** The master's process. */
   readonly master: number
   /** The descriptor of the standard error that the master's own words go to; of use when the master is lost. */
   readonly standardError: number
@@ -125,12 +125,20 @@ export function readMasterMessage(message: unknown): MasterMessage | 'unknown' |
   }
 }
 
-/** @returns undefined where there is no variable, or it is not for the child of this parent */
-export function readInheritance(variable: string | undefined, parent: number): Inheritance | undefined {
+/**
+ * Reads what a master has left for its worker. A child of the worker may have got the variable by accident: its
+ * parent is not the master, which lives. Where the master is dead, the parent is whoever takes orphans.
+ * @returns undefined where there is no variable, or it is not for this process
+ */
+export function readInheritance(
+  variable: string | undefined,
+  parent: number,
+  isAlive: (pid: number) => boolean
+): Inheritance | undefined {
   if (variable === undefined) return undefined
   try {
     const inheritance = JSON.parse(variable) as Inheritance
-    return inheritance.master === parent ? inheritance : undefined
+    return inheritance.master === parent || !isAlive(inheritance.master) ? inheritance : undefined
   } catch {
     return undefined
   }

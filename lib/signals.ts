@@ -21,43 +21,43 @@ const graceEvents: readonly closeWithGrace.AllEvents[] = [
 ]
 const errorEvents = ['uncaughtException', 'unhandledRejection'] as const
 
-/** Takes the listeners off again. */
-export type Uninstall = () => void
-
 /**
  * Upgrades on `signal`. Other listeners on it are taken off, with a warning: the common one is
  * close-with-grace's, in every template of fastify-cli, and would shut the server down.
+ * @param signal `false` for none; Windows sends SIGHUP when its console is closed, which means nothing else
  * @param onHangup the terminal that the process was started in has been closed, which is no wish for an upgrade
  */
 export function onReload(
-  signal: NodeJS.Signals,
+  signal: NodeJS.Signals | false,
   log: FastifyBaseLogger,
-  { reload, onHangup }: { reload(): void; onHangup(): void }
-): Uninstall {
+  handlers: { reload(): void; onHangup(): void }
+): () => void {
+  if (signal === false || process.platform === 'win32') return () => {}
   const inTerminal = isatty(0)
-  for (const listener of process.listeners(signal)) takeOff(listener)
-  process.on(signal, onSignal)
+  const reload: NodeJS.Signals = signal
+  for (const listener of process.listeners(reload)) takeOff(listener)
+  process.on(reload, onSignal)
   process.on('newListener', onNewListener)
-  return function uninstall() {
+  return function leave() {
     process.off('newListener', onNewListener)
-    process.off(signal, onSignal)
+    process.off(reload, onSignal)
   }
 
   function onSignal(): void {
-    if (signal === 'SIGHUP' && inTerminal && !isatty(0)) onHangup()
-    else reload()
+    if (reload === 'SIGHUP' && inTerminal && !isatty(0)) handlers.onHangup()
+    else handlers.reload()
   }
 
   function onNewListener(event: string | symbol, listener: (...args: unknown[]) => void): void {
-    if (event === signal) process.nextTick(takeOff, listener)
+    if (event === reload) process.nextTick(takeOff, listener)
   }
 
   function takeOff(listener: (...args: never[]) => void): void {
-    process.removeListener(signal, listener as () => void)
+    process.removeListener(reload, listener as () => void)
     log.warn(
-      { signal, listener: listener.name },
-      `another listener on ${signal} was taken off, as ${signal} upgrades this server; if it is close-with-grace's, ` +
-        `call closeWithGrace({ skip: ['${signal}'] }, …); or set another reloadSignal`
+      { signal: reload, listener: listener.name },
+      `another listener on ${reload} was taken off, as ${reload} upgrades this server; if it is close-with-grace's, ` +
+        `call closeWithGrace({ skip: ['${reload}'] }, …); or set another reloadSignal`
     )
   }
 }
@@ -73,13 +73,10 @@ export interface CloseHandlers {
   onSecond(): void
 }
 
-/**
- * Ends the process gracefully on signals and uncaught errors, by close-with-grace. What the application listens
- * for itself is left to it: its own `fastify.close()` drains as well, and two that exit would cut each other off.
- */
-export function onClose(handlers: CloseHandlers): { closeNow(): void; uninstall: Uninstall } {
+/** Ends the process gracefully on signals and uncaught errors, by close-with-grace. */
+export function onClose(handlers: CloseHandlers): { closeNow(): void; leave(): void } {
   const { signals, errors, log } = handlers
-  const wanted = new Set<string>([...signals, ...(errors ? errorEvents : [])].filter(isFree))
+  const wanted = new Set<string>([...signals, ...(errors ? errorEvents : [])])
   const grace = closeWithGrace(
     {
       delay: false,
@@ -107,13 +104,13 @@ export function onClose(handlers: CloseHandlers): { closeNow(): void; uninstall:
       if (!closing) grace.close()
       closing = true
     },
-    uninstall: grace.uninstall
+    leave: grace.uninstall
   }
 }
 
-/** Whether nobody listens for a signal or an error of the process. */
-export function isFree(event: string): boolean {
-  return process.listenerCount(event) === 0
+/** Whether nobody listens for a signal. */
+export function isFree(signal: NodeJS.Signals): boolean {
+  return process.listenerCount(signal) === 0
 }
 
 /** Takes off what the application listens for: it is closed, and this process is a master from now on. */

@@ -113,7 +113,8 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
           case 'upgrade':
             return void start.onUpgrade().then(
               result => send({ type: 'upgraded', id: said.id, result }),
-              ({ code, message, lastWords }) => send({ type: 'refused', id: said.id, code, message, lastWords })
+              ({ code, message, lastWords }) =>
+                send({ type: 'refused', id: said.id, code, message, lastWords })
             )
         }
       })

@@ -1,0 +1,44 @@
+import { generationHere } from './application.js'
+import { createMaster } from './master.js'
+import { type Household, passedOn, type Role } from './role.js'
+import { onClose, onReload, takeSignals } from './signals.js'
+import { startWorker } from './worker.js'
+
+/**
+ * The process that was started, or a worker that has lost its master: it serves, and is the master too. After
+ * its first upgrade it is nothing but the master.
+ */
+export function playMaster({ generation, application, listeners, context, standardError }: Household): Role {
+  const { log, options } = application
+  const { closeSignals, closeTimeout, drainTimeout, readyTimeout, reloadSignal } = options
+  const endTimeout = drainTimeout + closeTimeout + 1_000
+  const master = createMaster({
+    current: generationHere(generation, application, listeners),
+    log,
+    start: next => startWorker({ context, log, standardError, readyTimeout, endTimeout }, next),
+    onRetire,
+    onEnd: code => process.exit(code)
+  })
+  let leave = install(closeSignals || [], closeSignals !== false)
+  return { upgrade: master.upgrade, leave: () => leave() }
+
+  function install(signals: readonly NodeJS.Signals[], errors: boolean): () => void {
+    const closing = onClose({ signals, errors, log, close: master.close, onSecond: master.kill })
+    const leaveReload = onReload(reloadSignal, log, {
+      reload: () => void master.upgrade().catch(() => {}), // it has been logged
+      onHangup: closing.closeNow
+    })
+    return () => {
+      closing.leave()
+      leaveReload()
+    }
+  }
+
+  /** The application goes; what it listens for itself would end the process under the worker. */
+  function onRetire(): void {
+    leave()
+    const signals = closeSignals || passedOn
+    takeSignals(signals)
+    leave = install(signals, false)
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * The experiment that this project answers: a server is upgraded every second while clients, each with a
+ * keep-alive connection of its own and none ever retrying, post some ten bytes and read back who answered.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { type LoadOptions, load } from '../helper/load.ts'
+import { startServer } from '../helper/server.ts'
+
+const upgrades = Number(process.env.EXPERIMENT_UPGRADES ?? 10)
+
+interface Scenario extends Omit<LoadOptions, 'done'> {
+  readonly title: string
+}
+
+const scenarios: Scenario[] = [
+  { title: '30 clients without a pause lose no request', clients: 30 },
+  { title: '30 clients with a connection for each request lose none', clients: 30, fresh: true },
+  { title: '30 clients with pauses of 0 to 20 ms lose none', clients: 30, pause: [0, 20] },
+  { title: '30 clients with pauses of 100 to 700 ms lose none', clients: 30, pause: [100, 700] }
+]
+
+for (const { title, ...scenario } of scenarios) {
+  t.test(title, async t => {
+    const server = startServer(t, { release: { listen: [{ port: 0, host: '127.0.0.1' }] } })
+    const port = await server.port()
+    const controller = new AbortController()
+    const running = load({ host: '127.0.0.1', port }, { ...scenario, done: controller.signal })
+    const generations = new Set<number>([1])
+    for (let upgrade = 0; upgrade < upgrades; upgrade++) {
+      await sleep(1_000)
+      generations.add((await server.reload()).generation)
+    }
+    await sleep(1_000)
+    controller.abort()
+    const result = await running
+    t.comment(JSON.stringify(result))
+    t.same(result.failures, {}, 'no request fails')
+    t.equal(generations.size, upgrades + 1, 'every upgrade succeeds')
+    t.ok(Object.keys(result.generations).length > upgrades, 'every generation serves')
+    server.kill('SIGTERM')
+    t.same(await server.exit(), { code: 0, signal: null })
+  })
+}

@@ -1,0 +1,231 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, statSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { Client } from '../helper/http-client.ts'
+import { load } from '../helper/load.ts'
+import { startServer } from '../helper/server.ts'
+
+const ask = async (address: net.NetConnectOpts, path = '/') => {
+  const client = new Client(address)
+  const { body } = await client.get(path)
+  client.close()
+  return JSON.parse(body.toString())
+}
+
+t.test('port 0 keeps its port, also of two instances', async t => {
+  const server = startServer(t, { release: { listen: [{ port: 0 }, { port: 0 }] } })
+  const ports = [
+    (await server.line('listening on')).bound[0].port,
+    (await server.line('listening on')).bound[0].port
+  ]
+  for (const generation of [2, 3]) {
+    await server.reload()
+    await server.line('generation retired')
+    for (const [index, port] of ports.entries()) {
+      t.match(await ask({ host: '127.0.0.1', port }), { generation, index })
+    }
+  }
+})
+
+t.test('localhost is served on 127.0.0.1 and on ::1 after every upgrade', async t => {
+  const release = { dualLocalhost: true, listen: [{ port: 0, host: 'localhost' }] }
+  const server = startServer(t, { release })
+  const { bound } = await server.line('listening on')
+  t.same(bound.map(({ address }: { address: string }) => address).sort(), ['127.0.0.1', '::1'])
+  const { port } = bound[0]
+  const controller = new AbortController()
+  const loads = ['127.0.0.1', '::1'].map(host =>
+    load({ host, port }, { clients: 5, pause: [0, 5], done: controller.signal })
+  )
+  for (const _ of [2, 3, 4]) {
+    await sleep(300)
+    await server.reload()
+  }
+  await sleep(200)
+  controller.abort()
+  for (const result of await Promise.all(loads)) t.same(result.failures, {})
+  for (const host of ['127.0.0.1', '::1']) t.match(await ask({ host, port }), { generation: 4 })
+  server.kill('SIGTERM')
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+t.test('a request on the second server for localhost is waited for, and its hooks run after it', async t => {
+  const server = startServer(t, {
+    release: { dualLocalhost: true, listen: [{ port: 0, host: 'localhost' }] }
+  })
+  const { bound } = await server.line('listening on')
+  const client = new Client({ host: '::1', port: bound[0].port })
+  const slow = client.get('/slow?ms=700')
+  await sleep(200)
+  server.kill('SIGTERM')
+  t.equal((await slow).headers.connection, 'close')
+  t.match(await server.line('onClose hook'), { inFlight: 0 })
+})
+
+t.test('a Unix socket exists and answers at every instant', async t => {
+  const release = { listen: [{ path: 'app.sock' }] }
+  const server = startServer(t, { release })
+  t.match(await server.line('listening on'), { bound: ['app.sock'] })
+  t.match(await server.line(/^Server listening/), { msg: 'Server listening at app.sock' })
+  const socketPath = path.join(server.directory, 'app.sock')
+  const controller = new AbortController()
+  const running = load({ path: socketPath }, { clients: 5, fresh: true, done: controller.signal })
+  for (const generation of [2, 3, 4]) {
+    await server.reload()
+    await server.line('generation retired')
+    t.match(await ask({ path: socketPath }), { generation })
+  }
+  controller.abort()
+  t.same((await running).failures, {})
+  server.kill('SIGTERM')
+  t.same(await server.exit(), { code: 0, signal: null })
+  t.notOk(existsSync(socketPath), 'the last one removes the file')
+})
+
+t.test('the stale Unix socket of a crashed process is taken over', async t => {
+  const release = { listen: [{ path: '/tmp/fgu-stale.sock', readableAll: true, writableAll: true }] }
+  const crashed = startServer(t, { release })
+  await crashed.line('listening on')
+  crashed.kill('SIGKILL')
+  await crashed.exit()
+  t.ok(existsSync('/tmp/fgu-stale.sock'))
+  const server = startServer(t, { release })
+  await server.line('listening on')
+  t.equal(statSync('/tmp/fgu-stale.sock').mode & 0o777, 0o777, 'with the mode that was asked for')
+  t.match(await ask({ path: '/tmp/fgu-stale.sock' }), { pid: server.pid })
+  server.kill('SIGTERM')
+  await server.exit()
+})
+
+t.test('a live Unix socket of a stranger, or another file, is not taken over', async t => {
+  const server = startServer(t, { release: { listen: [{ path: '/tmp/fgu-live.sock' }] } })
+  await server.line('listening on')
+  const second = startServer(t, { release: { listen: [{ path: '/tmp/fgu-live.sock' }] } })
+  t.match(await second.exit(), { code: 1 })
+  t.match(second.stderr(), /EADDRINUSE.*fgu-live.sock/)
+  t.match(await ask({ path: '/tmp/fgu-live.sock' }), { pid: server.pid })
+  server.kill('SIGTERM')
+  await server.exit()
+
+  const third = startServer(t, { release: { listen: [{ path: 'release.json' }] } })
+  t.match(await third.exit(), { code: 1 })
+  t.match(third.stderr(), /EADDRINUSE.*release.json/)
+})
+
+t.test('a plain http server beside the instances is inherited too', async t => {
+  const release = { listen: [{ port: 0 }], metrics: { port: 0, host: '127.0.0.1' } }
+  const server = startServer(t, { release })
+  const { port } = (await server.line('metrics listening on')).bound
+  const metrics = async () => {
+    const client = new Client({ host: '127.0.0.1', port })
+    const { body } = await client.get('/')
+    client.close()
+    return body.toString()
+  }
+  t.equal(await metrics(), `metrics of ${server.pid}\n`)
+  for (const _ of [2, 3]) {
+    const { pid } = await server.reload()
+    await server.line('generation retired')
+    t.equal(await metrics(), `metrics of ${pid}\n`)
+  }
+  server.kill('SIGTERM')
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+t.test('a new version may drop a listener and add one', async t => {
+  const options = { claimTimeout: 300 }
+  const [kept, dropped, added] = await freePorts(3)
+  const server = startServer(t, {
+    release: { options, listen: [{ port: kept }, { port: dropped }, { path: 'old.sock' }] }
+  })
+  for (const _ of [0, 1, 2]) await server.line('listening on')
+  for (const generation of [2, 3]) {
+    server.deploy({ options, listen: [{ port: kept }, { port: added }] })
+    const ready = await server.reload()
+    if (generation === 2) {
+      t.same(ready.unclaimed, [`tcp:localhost:${dropped}`, `unix:${path.join(server.directory, 'old.sock')}`])
+    }
+    await server.line('generation retired')
+    t.match(await ask({ host: '127.0.0.1', port: kept }), { generation, index: 0 })
+    t.match(await ask({ host: '127.0.0.1', port: added }), { generation, index: 1 })
+    await t.rejects(ask({ host: '127.0.0.1', port: dropped }), { failure: 'refused' })
+    t.notOk(existsSync(path.join(server.directory, 'old.sock')))
+  }
+})
+
+t.test('the same listener by another name is taken over', async t => {
+  const [port] = await freePorts(1)
+  const server = startServer(t, { release: { listen: [{ port, host: 'localhost' }] } })
+  await server.line('listening on')
+  for (const host of ['127.0.0.1', 'localhost']) {
+    server.deploy({ listen: [{ port, host }] })
+    await server.reload()
+    await server.line('generation retired')
+  }
+  t.match(await ask({ host: '127.0.0.1', port }), { generation: 3 })
+})
+
+t.test('an instance that the application closes takes its listener along', async t => {
+  const server = startServer(t, { release: { listen: [{ port: 0 }, { port: 0 }] } })
+  const ports = [
+    (await server.line('listening on')).bound[0].port,
+    (await server.line('listening on')).bound[0].port
+  ]
+  await server.reload()
+  await server.line('generation retired')
+  const client = new Client({ host: '127.0.0.1', port: ports[1] })
+  await client.post('/close', '')
+  client.close()
+  await server.line('onClose hook', ({ index, pid }) => index === 1 && pid !== server.pid)
+  await sleep(100)
+  await t.rejects(
+    ask({ host: '127.0.0.1', port: ports[1] }),
+    { failure: 'refused' },
+    'nobody waits in a queue for ever'
+  )
+  t.match(await ask({ host: '127.0.0.1', port: ports[0] }), { generation: 2 })
+})
+
+t.test('a listening descriptor of the parent (listen({ fd })) is inherited', async t => {
+  const parent = net.createServer()
+  parent.listen(0, '127.0.0.1')
+  await once(parent, 'listening')
+  const { port } = parent.address() as net.AddressInfo
+  const { fd } = (parent as unknown as { _handle: { fd: number } })._handle
+  const fixture = path.resolve(import.meta.dirname, '../fixture/server.js')
+  const release = '/tmp/fgu-fd.json'
+  writeFileSync(release, JSON.stringify({ listen: [{ fd: 3 }] }))
+  const child = spawn(process.execPath, [fixture], {
+    env: { PATH: process.env.PATH, RELEASE: release, NODE_OPTIONS: '' },
+    stdio: ['ignore', 'pipe', 'inherit', fd]
+  })
+  t.teardown(() => child.kill('SIGTERM'))
+  let output = ''
+  child.stdout?.on('data', chunk => (output += chunk))
+  const said = async (text: string) => {
+    while (!output.includes(text)) await once(child.stdout as NodeJS.EventEmitter, 'data')
+  }
+  await said('listening on')
+  parent.close()
+  t.match(await ask({ host: '127.0.0.1', port }), { generation: 1 })
+  for (const generation of [2, 3]) {
+    child.kill('SIGHUP')
+    await said(`"generation":${generation - 1},"pid"`)
+    while (!output.includes(`"generation":${generation - 1}`) || !output.includes('generation retired'))
+      await sleep(20)
+    output = ''
+    t.match(await ask({ host: '127.0.0.1', port }), { generation })
+  }
+})
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map(server => once(server, 'listening')))
+  const ports = servers.map(server => (server.address() as net.AddressInfo).port)
+  await Promise.all(servers.map(server => once(server.close(), 'close')))
+  return ports
+}

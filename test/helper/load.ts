@@ -1,0 +1,54 @@
+import type { NetConnectOpts } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Client, type Failure, RequestError } from './http-client.ts'
+
+export interface LoadOptions {
+  readonly clients: number
+  /** POSTs per client; the load begins anew until `done` is aborted. */
+  readonly requests?: number
+  readonly done: AbortSignal
+  /** Pause before each request, in milliseconds: between these two, drawn evenly. */
+  readonly pause?: readonly [number, number]
+  /** A connection for each request. */
+  readonly fresh?: boolean
+}
+
+export interface LoadResult {
+  requests: number
+  /** TCP connections in the whole run. */
+  opened: number
+  failures: Partial<Record<Failure, number>>
+  /** Answers by the generation that gave them. */
+  generations: Record<number, number>
+}
+
+/** The experiment's clients: each has a connection of its own, and none ever retries. */
+export async function load(address: NetConnectOpts, options: LoadOptions): Promise<LoadResult> {
+  const result: LoadResult = { requests: 0, opened: 0, failures: {}, generations: {} }
+  await Promise.all(Array.from({ length: options.clients }, (_, index) => run(index)))
+  return result
+
+  async function run(index: number): Promise<void> {
+    const client = new Client(address)
+    const [least, most] = options.pause ?? [0, 0]
+    while (!options.done.aborted) {
+      for (let request = 0; request < (options.requests ?? 1_000) && !options.done.aborted; request++) {
+        if (most > 0) await sleep(least + Math.random() * (most - least))
+        result.requests++
+        try {
+          const body = `client=${index}&n=${request}`
+          const answer = await client.post('/', body, options.fresh ? { Connection: 'close' } : {})
+          const { generation, body: echoed } = JSON.parse(answer.body.toString())
+          if (echoed !== body) throw new RequestError('other', `sent ${body}, got ${echoed}`)
+          result.generations[generation] = (result.generations[generation] ?? 0) + 1
+        } catch (error) {
+          const failure = error instanceof RequestError ? error.failure : 'other'
+          result.failures[failure] = (result.failures[failure] ?? 0) + 1
+          client.close()
+        }
+      }
+    }
+    client.close()
+    result.opened += client.opened
+  }
+}

@@ -1,0 +1,154 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Test } from 'tap'
+
+/** One line of a server's log. */
+export interface LogLine {
+  readonly msg: string
+  readonly pid: number
+  readonly generation: number
+  readonly [key: string]: any
+}
+
+export interface StartOptions {
+  /** What RELEASE says. */
+  readonly release?: object
+  readonly fixture?: string
+  /** Instead of Node.js with the fixture. */
+  readonly command?: readonly string[]
+  readonly nodeArgs?: readonly string[]
+  readonly env?: NodeJS.ProcessEnv
+  readonly cwd?: string
+  readonly detached?: boolean
+  readonly stdin?: 'ignore' | number
+}
+
+/** A real server in a process of its own; it, and whatever it started, is gone when the test ends. */
+export interface Server {
+  readonly pid: number
+  readonly child: ChildProcess
+  readonly directory: string
+  readonly lines: readonly LogLine[]
+  /** Everything that it wrote to its standard error. */
+  readonly stderr: () => string
+  /** Changes what the next generation will be. */
+  deploy(release: object): void
+  /** Waits for a line, also one of the past unless it was given out before. */
+  line(msg: string | RegExp, matches?: (line: LogLine) => boolean): Promise<LogLine>
+  /** SIGHUP, and the next generation is ready. */
+  reload(): Promise<LogLine>
+  kill(signal: NodeJS.Signals): void
+  exit(): Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+  /** Of the first listener. */
+  port(): Promise<number>
+}
+
+const fixtures = path.resolve(import.meta.dirname, '../fixture')
+
+export function startServer(t: Test, options: StartOptions = {}): Server {
+  const directory = mkdtempSync(path.join(tmpdir(), 'fgu-'))
+  const releaseFile = path.join(directory, 'release.json')
+  const deploy = (release: object) => writeFileSync(releaseFile, JSON.stringify(release))
+  deploy(options.release ?? {})
+
+  const script = path.resolve(fixtures, options.fixture ?? 'server.js')
+  const child = spawn(
+    'env', // which becomes the server; tap's own NODE_OPTIONS would bring its listeners for signals
+    [
+      '-u',
+      'NODE_OPTIONS',
+      ...Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`),
+      ...(options.command ?? [process.execPath, ...(options.nodeArgs ?? []), script])
+    ],
+    {
+      cwd: options.cwd ?? directory,
+      env: { ...cleanEnvironment(), RELEASE: releaseFile },
+      stdio: [options.stdin ?? 'ignore', 'pipe', 'pipe'],
+      detached: options.detached ?? true
+    }
+  )
+  const pid = child.pid as number
+  const lines: LogLine[] = []
+  const given = new Set<LogLine>()
+  const waiting = new Set<() => void>()
+  const pids = new Set<number>([pid])
+  let stderr = ''
+  child.stderr.on('data', chunk => (stderr += chunk))
+  createInterface({ input: child.stdout }).on('line', text => {
+    let line: LogLine
+    try {
+      line = JSON.parse(text)
+    } catch {
+      line = { msg: text, pid: 0, generation: 0 }
+    }
+    lines.push(line)
+    if (line.pid) pids.add(line.pid)
+    for (const look of [...waiting]) look()
+  })
+  const exited = once(child, 'exit').then(([code, signal]) => ({ code, signal }))
+
+  t.teardown(async () => {
+    for (const each of pids) {
+      try {
+        process.kill(each, 'SIGKILL')
+      } catch {}
+    }
+    await exited
+    rmSync(directory, { recursive: true, force: true })
+  })
+
+  const server: Server = {
+    pid,
+    child,
+    directory,
+    lines,
+    stderr: () => stderr,
+    deploy,
+    line(msg, matches = () => true) {
+      return new Promise((resolve, reject) => {
+        const timer = setTimeout(() => {
+          waiting.delete(look)
+          const seen = lines.map(line => JSON.stringify(line)).join('\n')
+          reject(new Error(`no line ${msg} came; there are:\n${seen}\nstandard error:\n${stderr}`))
+        }, 20_000)
+        waiting.add(look)
+        look()
+        function look() {
+          const found = lines.find(
+            line =>
+              !given.has(line) &&
+              (typeof msg === 'string' ? line.msg === msg : msg.test(line.msg)) &&
+              matches(line)
+          )
+          if (!found) return
+          given.add(found)
+          clearTimeout(timer)
+          waiting.delete(look)
+          resolve(found)
+        }
+      })
+    },
+    async reload() {
+      process.kill(pid, 'SIGHUP')
+      return server.line('generation ready')
+    },
+    kill: signal => void process.kill(pid, signal),
+    exit: () => exited,
+    async port() {
+      const { bound } = await server.line('listening on')
+      given.clear()
+      return bound.at(-1).port
+    }
+  }
+  return server
+}
+
+/** Without what tap and npm put into the environment of this test. */
+export function cleanEnvironment(): NodeJS.ProcessEnv {
+  const keep = ['PATH', 'HOME', 'LANG', 'TMPDIR', 'USER']
+  return Object.fromEntries(keep.flatMap(name => (process.env[name] ? [[name, process.env[name]]] : [])))
+}
