@@ -1,7 +1,7 @@
 import { generationHere } from './application.js'
 import { createMaster } from './master.js'
 import { type Household, passedOn, type Role } from './role.js'
-import { onClose, onReload, takeSignals } from './signals.js'
+import { listenersOf, onClose, onReload } from './signals.js'
 import { startWorker } from './worker.js'
 
 /**
@@ -19,26 +19,33 @@ export function playMaster({ generation, application, listeners, context, standa
     onRetire,
     onEnd: code => process.exit(code)
   })
-  let leave = install(closeSignals || [], closeSignals !== false)
-  return { upgrade: master.upgrade, leave: () => leave() }
-
-  function install(signals: readonly NodeJS.Signals[], errors: boolean): () => void {
-    const closing = onClose({ signals, errors, log, close: master.close, onSecond: master.kill })
-    const leaveReload = onReload(reloadSignal, log, {
-      reload: () => void master.upgrade().catch(() => {}), // it has been logged
-      onHangup: closing.closeNow
-    })
-    return () => {
+  let closing = close(closeSignals || [], closeSignals !== false)
+  const leaveReload = onReload(reloadSignal, log, {
+    reload: () => void master.upgrade().catch(() => {}), // it has been logged
+    onHangup: () => closing.closeNow()
+  })
+  return {
+    upgrade: master.upgrade,
+    leave() {
       closing.leave()
       leaveReload()
     }
   }
 
-  /** The application goes; what it listens for itself would end the process under the worker. */
+  function close(signals: readonly NodeJS.Signals[], errors: boolean) {
+    return onClose({ signals, errors, log, close: master.close, onSecond: master.kill })
+  }
+
+  /**
+   * The application goes; what it listens for itself would end the process under the worker. The new listeners
+   * come before the old ones go, so that no signal meets its default action between.
+   */
   function onRetire(): void {
-    leave()
     const signals = closeSignals || passedOn
-    takeSignals(signals)
-    leave = install(signals, false)
+    const takeOff = listenersOf(signals)
+    const old = closing
+    closing = close(signals, false)
+    old.leave()
+    takeOff()
   }
 }

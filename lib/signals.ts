@@ -113,7 +113,15 @@ export function isFree(signal: NodeJS.Signals): boolean {
   return process.listenerCount(signal) === 0
 }
 
-/** Takes off what the application listens for: it is closed, and this process is a master from now on. */
-export function takeSignals(signals: readonly NodeJS.Signals[]): void {
-  for (const signal of signals) process.removeAllListeners(signal)
+/**
+ * Notes what listens for these signals now.
+ * @returns takes off all of them
+ */
+export function listenersOf(signals: readonly NodeJS.Signals[]): () => void {
+  const listeners = signals.flatMap(signal =>
+    process.rawListeners(signal).map(listener => ({ signal, listener }))
+  )
+  return function takeOff() {
+    for (const { signal, listener } of listeners) process.removeListener(signal, listener as () => void)
+  }
 }

@@ -1,10 +1,9 @@
-import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Client } from '../helper/http-client.ts'
 import { load } from '../helper/load.ts'
-import { startServer } from '../helper/server.ts'
+import { isRunning, startServer } from '../helper/server.ts'
 
 const ask = async (client: Client, path = '/') => JSON.parse((await client.get(path)).body.toString())
 
@@ -199,7 +198,7 @@ t.test(
     await server.line('generation retired')
     server.deploy({ boot: 'slow', bootTime: 500 })
     server.kill('SIGHUP')
-    const { pid } = await server.line('generation spawned')
+    const { pid } = await server.line('generation spawned', ({ generation }) => generation === 3)
     server.kill('SIGKILL')
     await server.line(/master lost/)
     await sleep(1_000)
@@ -225,9 +224,3 @@ t.test('upgrades while older generations still drain are possible', async t => {
     await server.line('generation retired', ({ generation }) => generation === index + 1)
   }
 })
-
-/** A process that nobody waits for stays as a zombie where PID 1 is no init. */
-function isRunning(pid: number): boolean {
-  const { stdout } = spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' })
-  return stdout.trim() !== '' && !stdout.startsWith('Z')
-}

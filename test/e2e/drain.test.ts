@@ -1,0 +1,282 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import http from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { Client } from '../helper/http-client.ts'
+import { type Server, startServer } from '../helper/server.ts'
+
+/** Every way out: how it is begun, and what says that it has begun. */
+const waysOut: Record<string, (server: Server, client: Client) => Promise<unknown>> = {
+  'an upgrade': async server => {
+    server.kill('SIGHUP')
+    await server.line('signal aborted')
+  },
+  SIGTERM: async server => {
+    server.kill('SIGTERM')
+    await server.line('signal aborted')
+  },
+  'fastify.close()': async (server, client) => {
+    await client.post('/close', '', { Connection: 'close' })
+    await server.line('signal aborted')
+  }
+}
+
+async function start(t: Test, release: object = {}) {
+  const server = startServer(t, { release: { listen: [{ port: 0, host: '127.0.0.1' }], ...release } })
+  const address = { host: '127.0.0.1', port: await server.port() }
+  return { server, address, client: () => new Client(address) }
+}
+
+for (const [name, leave] of Object.entries(waysOut)) {
+  t.test(`on ${name} a response that began before it carries Connection: close`, async t => {
+    const { server, client } = await start(t)
+    const forms = ['object', 'flat', 'pairs', 'none'].flatMap(form => [
+      `/raw?ms=drain&form=${form}`,
+      `/raw?ms=drain&form=${form}&message=1`
+    ])
+    const paths = ['/slow?ms=drain', '/hijack?ms=drain', '/stream?ms=drain', ...forms]
+    const answers = paths.map(path => client().get(path))
+    await sleep(150)
+    await leave(server, client())
+    for (const [index, path] of paths.entries()) {
+      const { status, headers, body } = await answers[index]!
+      t.match({ status, connection: headers.connection }, { status: 200, connection: 'close' }, path)
+      if (path.includes('form=flat')) t.equal(headers['set-cookie'], 'a=1, b=2', 'no header is lost')
+      if (path.startsWith('/stream')) t.equal(body.toString(), 'part 0\npart 1\npart 2\npart 3\npart 4\n')
+    }
+    await server.line('onClose hook')
+  })
+
+  t.test(
+    `on ${name} pipelined requests are all answered, and the last answer alone carries close`,
+    async t => {
+      const { server, client } = await start(t)
+      const before = client()
+      const socket = await before.socket()
+      const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`
+      socket.write(
+        request('/slow?ms=drain') +
+          request('/hijack?ms=10') +
+          request('/slow?ms=drain') +
+          request('/raw?form=none&ms=drain')
+      )
+      await sleep(150)
+      await leave(server, client())
+      const connections = []
+      for (let index = 0; index < 4; index++) connections.push((await before.response()).headers.connection)
+      t.same(connections, ['keep-alive', 'keep-alive', 'keep-alive', 'close'])
+    }
+  )
+
+  t.test(`on ${name} a 64 MB download and a slow upload end whole`, async t => {
+    const { server, address, client } = await start(t)
+    const size = 64 * 1024 * 1024
+    const download = http.get({
+      ...address,
+      path: `/download?size=${size}`,
+      agent: new http.Agent({ keepAlive: true })
+    })
+    const [response] = (await once(download, 'response')) as [http.IncomingMessage]
+    const { socket } = response
+    let received = 0
+    let wrong = 0
+    response.on('data', (chunk: Buffer) => {
+      for (let index = 0; index < chunk.length; index += 997) {
+        if (chunk[index] !== ((received + index) % 65_536) % 251) wrong++
+      }
+      received += chunk.length
+      response.pause()
+      setTimeout(() => response.resume(), 1)
+    })
+    const upload = http.request({
+      ...address,
+      path: '/upload',
+      method: 'POST',
+      headers: { 'Content-Type': 'application/octet-stream' }
+    })
+    const hash = createHash('sha256')
+    const send = (part: number) => {
+      const chunk = Buffer.alloc(100_000, part)
+      hash.update(chunk)
+      upload.write(chunk)
+    }
+    for (let part = 0; part < 5; part++) send(part)
+    await sleep(150)
+    await leave(server, client())
+    for (let part = 5; part < 10; part++) {
+      await sleep(50)
+      send(part)
+    }
+    upload.end()
+    const [answer] = (await once(upload, 'response')) as [http.IncomingMessage]
+    t.equal(answer.headers.connection, 'close')
+    t.match(JSON.parse(Buffer.concat(await answer.toArray()).toString()), {
+      size: 1_000_000,
+      hash: hash.digest('hex')
+    })
+    await once(response, 'end')
+    t.equal(received, size)
+    t.equal(wrong, 0)
+    socket.destroy() // it has promised keep-alive
+    await server.line('onClose hook')
+  })
+
+  t.test(`on ${name} a request whose body comes in a second segment is answered`, async t => {
+    const { server, client } = await start(t)
+    const split = client()
+    const socket = await split.socket()
+    socket.write(
+      'POST / HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\n'
+    )
+    const half = client()
+    const halfSocket = await half.socket()
+    halfSocket.write('GET / HTTP/1.1\r\nHo')
+    await sleep(150)
+    await leave(server, client())
+    await sleep(50)
+    socket.write('a=1')
+    halfSocket.write('st: test\r\n\r\n')
+    t.equal((await split.response()).headers.connection, 'close')
+    t.equal((await half.response()).headers.connection, 'close')
+  })
+}
+
+t.test('no request of a drain gets a 503, whatever return503OnClosing says', async t => {
+  for (const return503OnClosing of [true, false]) {
+    const { server, client } = await start(t, { fastify: { return503OnClosing } })
+    const slow = client()
+    const idle = client()
+    await idle.get('/')
+    const answer = slow.get('/slow?ms=500')
+    await sleep(100)
+    server.kill('SIGHUP')
+    await server.line('signal aborted')
+    t.match(await idle.get('/'), { status: 200, headers: { connection: 'close' } })
+    await answer
+  }
+})
+
+t.test('an idle connection is closed at once when nobody follows', async t => {
+  const { server, client } = await start(t)
+  const idle = client()
+  await idle.get('/')
+  const ended = once(await idle.socket(), 'end')
+  const begun = performance.now()
+  server.kill('SIGTERM')
+  await ended
+  t.same(await server.exit(), { code: 0, signal: null })
+  t.ok(performance.now() - begun < 1_000)
+})
+
+t.test('a keep-alive response that was begun is followed by an end, not by a reset', async t => {
+  const { server, client } = await start(t)
+  const busy = client()
+  const socket = await busy.socket()
+  socket.write('GET /stream?ms=0 HTTP/1.1\r\nHost: test\r\n\r\n')
+  await sleep(100) // the head is out
+  server.kill('SIGTERM')
+  const { headers, body } = await busy.response()
+  t.equal(headers.connection, 'keep-alive')
+  t.match(body.toString(), /part 4/)
+  await once(socket, 'end')
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+t.test('a fresh connection is served if a request comes', async t => {
+  const { server, client } = await start(t)
+  const [upgraded, closed] = [client(), client()]
+  await upgraded.socket()
+  await sleep(50)
+  server.kill('SIGHUP')
+  t.match(await server.line('draining'), { connections: { fresh: 1, idle: 0, active: 0, detached: 0 } })
+  t.match(JSON.parse((await upgraded.get('/')).body.toString()), { generation: 1 })
+  await server.line('generation retired')
+  await closed.socket()
+  await sleep(50)
+  server.kill('SIGTERM')
+  await server.line('signal aborted', ({ reason }) => reason === 'close')
+  t.match(await closed.get('/'), { headers: { connection: 'close' } })
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+t.test('at the deadline what is left is counted, logged and ended with FIN', async t => {
+  const { server, client } = await start(t, { options: { drainTimeout: 500 } })
+  const active = client()
+  const idle = client()
+  await idle.get('/')
+  const answer = active.get('/slow?ms=5000').catch(({ failure }) => failure)
+  const ended = once(await idle.socket(), 'end')
+  await sleep(100)
+  server.kill('SIGHUP')
+  t.match(await server.line(/drain timed out/), {
+    reason: 'upgrade',
+    connections: { fresh: 0, idle: 1, active: 1, detached: 0 }
+  })
+  t.equal(await answer, 'eof')
+  await ended
+  t.match(await server.line('generation retired'), { generation: 1 })
+})
+
+t.test('headersTimeout and requestTimeout stay in force during a drain', async t => {
+  const { server, client } = await start(t, {
+    fastify: { requestTimeout: 600, http: { connectionsCheckingInterval: 100, headersTimeout: 500 } }
+  })
+  const half = client()
+  ;(await half.socket()).write('GET / HTTP/1.1\r\nHo')
+  await sleep(50)
+  server.kill('SIGHUP')
+  await server.line('signal aborted')
+  await t.rejects(half.response(), { failure: 'non-2xx', message: /408/ })
+  await server.line('generation retired')
+})
+
+t.test(
+  'the wait is logged again and again, and an idle connection ends with its keep-alive time',
+  async t => {
+    const { server, client } = await start(t, { fastify: { keepAliveTimeout: 4_500 } })
+    const idle = client()
+    await idle.get('/')
+    const ended = once(await idle.socket(), 'end')
+    server.kill('SIGHUP')
+    t.match(await server.line('draining'), { connections: { idle: 1 } })
+    t.match(await server.line('draining'), { connections: { idle: 1 }, ms: Number })
+    await ended
+    await server.line('generation retired')
+  }
+)
+
+t.test('onClose hooks of one instance run after the last request of another', async t => {
+  const server = startServer(t, { release: { listen: [{ port: 0 }, { port: 0 }] } })
+  await server.line('listening on')
+  const { bound } = await server.line('listening on')
+  const slow = new Client({ host: '127.0.0.1', port: bound[0].port }).get('/slow?ms=600')
+  await sleep(100)
+  server.kill('SIGTERM')
+  let answered = false
+  void slow.then(() => (answered = true))
+  await server.line('onClose hook')
+  t.ok(answered)
+  await server.line('onClose hook')
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+t.test('onClose hooks that hang are given up after closeTimeout, with exit code 1', async t => {
+  const { server } = await start(t, { closeTime: 60_000, options: { drainTimeout: 100, closeTimeout: 200 } })
+  server.kill('SIGTERM')
+  t.match(await server.line('closing the application failed'), { err: { message: /closeTimeout/ } })
+  t.same(await server.exit(), { code: 1, signal: null })
+})
+
+t.test('connections() counts by state', async t => {
+  const { client } = await start(t)
+  const clients = [client(), client(), client(), client()]
+  await clients[0]!.socket()
+  await clients[1]!.get('/')
+  const slow = clients[2]!.get('/slow?ms=300')
+  await sleep(100)
+  const { body } = await clients[3]!.get('/open')
+  t.same(JSON.parse(body.toString()), { count: { fresh: 1, idle: 1, active: 2, detached: 0 } })
+  await slow
+  for (const each of clients) each.close()
+})

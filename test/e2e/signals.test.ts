@@ -1,0 +1,203 @@
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { Client } from '../helper/http-client.ts'
+import { isRunning, startServer } from '../helper/server.ts'
+
+for (const upgrades of [0, 2]) {
+  const where = upgrades === 0 ? 'in the first generation' : 'with a worker'
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    t.test(`${where} ${signal} drains, runs onClose and ends with code 0`, async t => {
+      const server = startServer(t)
+      const address = { host: '127.0.0.1', port: await server.port() }
+      for (let upgrade = 0; upgrade < upgrades; upgrade++) await server.reload()
+      await sleep(100)
+      const answer = new Client(address).get('/slow?ms=400')
+      await sleep(100)
+      server.kill(signal)
+      t.match(await answer, { status: 200, headers: { connection: 'close' } })
+      t.same(await server.exit(), { code: 0, signal: null })
+      t.equal(server.lines.filter(({ msg }) => msg === 'onClose hook').length, upgrades + 1)
+    })
+  }
+
+  for (const group of ['SIGINT', 'SIGTERM'] as const) {
+    t.test(`${where} ${group} to the whole group, as from Ctrl-C or systemd, counts once`, async t => {
+      const server = startServer(t)
+      const address = { host: '127.0.0.1', port: await server.port() }
+      for (let upgrade = 0; upgrade < upgrades; upgrade++) await server.reload()
+      await sleep(100)
+      const answer = new Client(address).get('/slow?ms=400')
+      await sleep(100)
+      process.kill(-server.pid, group)
+      t.match(await answer, { status: 200, headers: { connection: 'close' } })
+      t.same(await server.exit(), { code: 0, signal: null })
+    })
+  }
+
+  t.test(`${where} a second signal ends everything at once with code 1`, async t => {
+    const server = startServer(t)
+    const address = { host: '127.0.0.1', port: await server.port() }
+    for (let upgrade = 0; upgrade < upgrades; upgrade++) await server.reload()
+    await sleep(100)
+    const answer = new Client(address).get('/slow?ms=8000').catch(({ failure }) => failure)
+    await sleep(100)
+    server.kill('SIGTERM')
+    await server.line('signal aborted', ({ reason }) => reason === 'close')
+    server.kill('SIGTERM')
+    t.match(await server.line('second signal, ending at once'), { signal: 'SIGTERM' })
+    t.same(await server.exit(), { code: 1, signal: null })
+    t.match(await answer, /eof|reset/)
+  })
+
+  t.test(`${where} an uncaught error is logged and drains the process that threw`, async t => {
+    const server = startServer(t)
+    const address = { host: '127.0.0.1', port: await server.port() }
+    for (let upgrade = 0; upgrade < upgrades; upgrade++) await server.reload()
+    await sleep(100)
+    const answer = new Client(address).get('/slow?ms=400')
+    await sleep(100)
+    await new Client(address).post('/throw', '', { Connection: 'close' })
+    t.match(await server.line('uncaught error, closing'), { err: { message: 'uncaught on purpose' } })
+    t.match(await answer, { status: 200 })
+    if (upgrades === 0) {
+      t.same(await server.exit(), { code: 1, signal: null })
+    } else {
+      t.match(await server.line('generation died'), { generation: upgrades + 1, code: 1 })
+      t.match(await server.line('generation ready', line => line.generation === upgrades + 2), {})
+      server.kill('SIGTERM')
+      t.same(await server.exit(), { code: 0, signal: null })
+    }
+  })
+}
+
+for (const when of ['EARLY', 'LATE']) {
+  t.test(
+    `close-with-grace of the application (${when}) makes no shutdown of a reload, and a warning says so`,
+    async t => {
+      const server = startServer(t, { fixture: 'own-signals.js', env: { [when]: '1' } })
+      const address = { host: '127.0.0.1', port: await server.port() }
+      t.match(await server.line(/another listener on SIGHUP/), { level: 40, msg: /skip: \['SIGHUP'\]/ })
+      for (const generation of [2, 3]) {
+        t.match(await server.reload(), { generation })
+        await server.line('generation retired')
+        t.match(JSON.parse((await new Client(address).get('/', { Connection: 'close' })).body.toString()), {
+          generation
+        })
+      }
+      server.kill('SIGTERM')
+      t.same(await server.exit(), { code: 0, signal: null })
+      t.equal(
+        server.lines.filter(({ msg }) => msg === 'close-with-grace of the application').length,
+        1,
+        'in the worker'
+      )
+    }
+  )
+}
+
+t.test("the application's own listener hears of SIGTERM in a worker too, once", async t => {
+  const server = startServer(t, { fixture: 'own-signals.js', env: { OWN: '1' } })
+  await server.port()
+  await server.reload()
+  await server.line('generation retired')
+  server.kill('SIGTERM')
+  t.same(await server.exit(), { code: 0, signal: null })
+  t.equal(server.lines.filter(({ msg }) => msg === 'own listener').length, 1)
+})
+
+t.test(
+  'closeSignals: false leaves signals to the application, whose exit code is the one of the master',
+  async t => {
+    const env = { OWN: 'exit', OPTIONS: JSON.stringify({ closeSignals: false }) }
+    for (const upgrades of [0, 1]) {
+      const server = startServer(t, { fixture: 'own-signals.js', env })
+      await server.port()
+      for (let upgrade = 0; upgrade < upgrades; upgrade++) {
+        await server.reload()
+        await server.line('generation retired')
+      }
+      server.kill('SIGTERM')
+      t.same(await server.exit(), { code: 7, signal: null }, `after ${upgrades} upgrades`)
+      await server.line('own listener')
+    }
+  }
+)
+
+t.test('closeSignals: false without a listener is the default action', async t => {
+  const env = { OPTIONS: JSON.stringify({ closeSignals: false }) }
+  const server = startServer(t, { fixture: 'own-signals.js', env })
+  await server.port()
+  server.kill('SIGTERM')
+  t.same(await server.exit(), { code: null, signal: 'SIGTERM' })
+})
+
+t.test('another reloadSignal, and none', async t => {
+  const other = startServer(t, { release: { options: { reloadSignal: 'SIGUSR2' } } })
+  await other.port()
+  for (const generation of [2, 3]) {
+    other.kill('SIGUSR2')
+    t.match(await other.line('generation ready'), { generation })
+    await other.line('generation retired')
+  }
+  const none = startServer(t, { release: { options: { reloadSignal: false } } })
+  await none.port()
+  none.kill('SIGHUP')
+  t.same(await none.exit(), { code: null, signal: 'SIGHUP' })
+})
+
+t.test('a signal while an upgrade is under way ends both generations', async t => {
+  const server = startServer(t)
+  await server.port()
+  server.deploy({ boot: 'hang' })
+  server.kill('SIGHUP')
+  const { pid } = await server.line('generation spawned')
+  await sleep(200)
+  server.kill('SIGTERM')
+  t.same(await server.exit(), { code: 0, signal: null })
+  await sleep(50)
+  t.notOk(isRunning(pid))
+})
+
+t.test('closing the terminal ends the server instead of upgrading it', { skip: !hasPython() }, async t => {
+  // A terminal of its own for the server; the master side is closed when the parent says so.
+  const terminal = `
+import os, pty, sys, time
+pid, fd = pty.fork()
+if pid == 0:
+    log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.execvp(sys.argv[2], sys.argv[2:])
+time.sleep(1.5)
+os.close(fd)
+time.sleep(0.2)
+for _ in range(50):
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if done: break
+    time.sleep(0.1)
+print('ended', done == pid, os.waitstatus_to_exitcode(status))
+if not done: os.kill(pid, 9)
+`
+  const server = startServer(t, {
+    command: [
+      'python3',
+      '-c',
+      terminal,
+      'terminal.log',
+      process.execPath,
+      `${import.meta.dirname}/../fixture/server.js`
+    ]
+  })
+  // With which code is Node's affair: some versions abort at the very end where the terminal is gone.
+  t.match(await server.line(/^ended/), { msg: /^ended True/ })
+  const log = readFileSync(`${server.directory}/terminal.log`, 'utf8')
+  t.match(log, /"msg":"onClose hook"/)
+  t.notMatch(log, /generation spawned/)
+})
+
+function hasPython(): boolean {
+  return spawnSync('python3', ['-c', 'import pty, os; os.waitstatus_to_exitcode']).status === 0
+}
