@@ -5,7 +5,7 @@ import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { Client } from '../helper/http-client.ts'
+import { Client, RequestError } from '../helper/http-client.ts'
 import { load } from '../helper/load.ts'
 import { startServer } from '../helper/server.ts'
 
@@ -152,7 +152,7 @@ t.test('a new version may drop a listener and add one', async t => {
     await server.line('generation retired')
     t.match(await ask({ host: '127.0.0.1', port: kept }), { generation, index: 0 })
     t.match(await ask({ host: '127.0.0.1', port: added }), { generation, index: 1 })
-    await t.rejects(ask({ host: '127.0.0.1', port: dropped }), { failure: 'refused' })
+    await t.rejects(ask({ host: '127.0.0.1', port: dropped }), new RequestError('refused'))
     t.notOk(existsSync(path.join(server.directory, 'old.sock')))
   }
 })
@@ -184,7 +184,7 @@ t.test('an instance that the application closes takes its listener along', async
   await sleep(100)
   await t.rejects(
     ask({ host: '127.0.0.1', port: ports[1] }),
-    { failure: 'refused' },
+    new RequestError('refused'),
     'nobody waits in a queue for ever'
   )
   t.match(await ask({ host: '127.0.0.1', port: ports[0] }), { generation: 2 })

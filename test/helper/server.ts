@@ -77,8 +77,8 @@ export function startServer(t: Test, options: StartOptions = {}): Server {
   const waiting = new Set<() => void>()
   const pids = new Set<number>([pid])
   let stderr = ''
-  child.stderr.on('data', chunk => (stderr += chunk))
-  createInterface({ input: child.stdout }).on('line', text => {
+  child.stderr!.on('data', chunk => (stderr += chunk))
+  createInterface({ input: child.stdout! }).on('line', text => {
     let line: LogLine
     try {
       line = JSON.parse(text)

@@ -1,0 +1,41 @@
+/** Never run: what compiles here, and what doesn't, is the test. */
+import Fastify from 'fastify'
+import gracefulUpgrade, {
+  type ConnectionCounts,
+  type GracefulUpgrade,
+  type GracefulUpgradeState,
+  serverOptions,
+  type UpgradeResult
+} from 'fastify-graceful-upgrade'
+
+const app = Fastify(serverOptions({ logger: true, gracefulUpgrade: { pollInterval: 250, closeSignals: ['SIGTERM'] } }))
+await app.register(gracefulUpgrade)
+await app.register(gracefulUpgrade, { drainTimeout: 20_000, reloadSignal: false, closeSignals: false })
+
+const upgrade: GracefulUpgrade = app.gracefulUpgrade
+upgrade.generation satisfies number
+upgrade.state satisfies GracefulUpgradeState
+upgrade.signal satisfies AbortSignal
+upgrade.connections() satisfies ConnectionCounts
+upgrade.connections().fresh satisfies number
+;(await upgrade.upgrade()) satisfies UpgradeResult
+upgrade.ready()
+
+const secure = Fastify(serverOptions({ https: { key: '', cert: '' }, gracefulUpgrade: { drainTimeout: 1 } }))
+secure.server satisfies import('node:https').Server
+await secure.register(gracefulUpgrade)
+const http2 = Fastify(serverOptions({ http2: true, gracefulUpgrade: {} }))
+await http2.register(gracefulUpgrade)
+
+// @ts-expect-error an unknown option
+await app.register(gracefulUpgrade, { drainTime: 1 })
+// @ts-expect-error a string where a number belongs
+await app.register(gracefulUpgrade, { drainTimeout: '1' })
+// @ts-expect-error no such signal
+await app.register(gracefulUpgrade, { reloadSignal: 'SIGFOO' })
+// @ts-expect-error a string where a number belongs, in the server options
+Fastify(serverOptions({ gracefulUpgrade: { pollInterval: '1' } }))
+// @ts-expect-error an unknown option in the server options
+Fastify(serverOptions({ gracefulUpgrade: { pollIntervall: 1 } }))
+// @ts-expect-error it is read only
+app.gracefulUpgrade.generation = 2
