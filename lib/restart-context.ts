@@ -13,11 +13,11 @@ export interface RestartContext {
 /** What is read from the process and its host; an object, so that a test can be another process. */
 export interface RestartEnvironment {
   readonly execPath: string
-  readonly argv0: string
-  readonly argv: readonly string[]
   readonly execArgv: readonly string[]
   readonly env: NodeJS.ProcessEnv
   cwd(): string
+  /** The words that the process was started with, its own name first. */
+  commandLine(): readonly string[]
   /** The environment at the start of the process, `NAME=value` joined by NUL; throws where there is none. */
   initialEnvironment(): string
   /** The path without symbolic links; throws where there is no such file. */
@@ -26,11 +26,10 @@ export interface RestartEnvironment {
 
 export const thisProcess: RestartEnvironment = {
   execPath: process.execPath,
-  argv0: process.argv0,
-  argv: process.argv,
   execArgv: process.execArgv,
   env: process.env,
   cwd: () => process.cwd(),
+  commandLine,
   initialEnvironment: () => readFileSync('/proc/self/environ', 'latin1'),
   realpath: file => realpathSync(file)
 }
@@ -43,17 +42,32 @@ export const thisProcess: RestartEnvironment = {
 export function captureRestartContext(from: RestartEnvironment = thisProcess): RestartContext {
   const environment = startEnvironment(from)
   const directory = startDirectory(from, environment)
-  const [, script, ...rest] = from.argv
-  const flags = from.execArgv.map(onFreePort)
+  const [name = from.execPath, ...words] = from.commandLine()
+  const flags = words.slice(0, from.execArgv.length).map(onFreePort)
   if (environment.NODE_OPTIONS !== undefined) {
     environment.NODE_OPTIONS = environment.NODE_OPTIONS.split(' ').map(onFreePort).join(' ')
   }
   return {
-    command: startCommand(from, environment, directory),
-    args: script === undefined ? flags : [...flags, throughLinks(script, from.cwd(), directory), ...rest],
+    command: startCommand(name, from, environment, directory),
+    args: [...flags, ...words.slice(from.execArgv.length)],
     directory,
     environment
   }
+}
+
+/**
+ * The diagnostic report has it on every system. `process.argv` is not the same: its script is made absolute with
+ * the directory behind the links, and programs change it (fastify-cli takes its arguments off).
+ */
+function commandLine(): readonly string[] {
+  const { report, argv0, execArgv, argv } = process
+  if (report === undefined) return [argv0, ...execArgv, ...argv.slice(1)]
+  const settings = report as { excludeNetwork?: boolean } // saves time; since Node.js 22
+  const { excludeNetwork } = settings
+  settings.excludeNetwork = true
+  const { header } = report.getReport() as { header: { commandLine: string[] } }
+  if (excludeNetwork !== undefined) settings.excludeNetwork = excludeNetwork
+  return header.commandLine
 }
 
 /**
@@ -81,20 +95,20 @@ function startDirectory({ cwd, realpath }: RestartEnvironment, { PWD }: NodeJS.P
   return resolves(realpath, PWD) === resolves(realpath, here) ? PWD : here
 }
 
-/** Node.js has made `argv[1]` absolute with the directory behind the links; this takes that back. */
-function throughLinks(script: string, here: string, directory: string): string {
-  const relative = path.relative(here, script)
-  return relative.startsWith('..') || path.isAbsolute(relative) ? script : path.join(directory, relative)
-}
-
 /** The Node.js binary by the name it was called by, so that a new one behind the same name is taken. */
-function startCommand(from: RestartEnvironment, { PATH = '' }: NodeJS.ProcessEnv, directory: string): string {
-  const candidates = from.argv0.includes('/')
-    ? [path.resolve(directory, from.argv0)]
-    : PATH.split(path.delimiter).map(folder => path.resolve(directory, folder, from.argv0))
-  const binary = resolves(from.realpath, from.execPath)
-  const called = candidates.find(candidate => resolves(from.realpath, candidate) !== undefined)
-  return called !== undefined && resolves(from.realpath, called) === binary ? called : from.execPath
+function startCommand(
+  name: string,
+  { execPath, realpath }: RestartEnvironment,
+  { PATH = '' }: NodeJS.ProcessEnv,
+  directory: string
+): string {
+  const candidates = name.includes('/')
+    ? [path.resolve(directory, name)]
+    : PATH.split(path.delimiter).map(folder => path.resolve(directory, folder, name))
+  const called = candidates.find(candidate => resolves(realpath, candidate) !== undefined)
+  return called !== undefined && resolves(realpath, called) === resolves(realpath, execPath)
+    ? called
+    : execPath
 }
 
 function resolves(realpath: RestartEnvironment['realpath'], file: string): string | undefined {

@@ -234,7 +234,7 @@ t.test('headersTimeout and requestTimeout stay in force during a drain', async t
 t.test(
   'the wait is logged again and again, and an idle connection ends with its keep-alive time',
   async t => {
-    const { server, client } = await start(t, { fastify: { keepAliveTimeout: 4_500 } })
+    const { server, client } = await start(t, { fastify: { keepAliveTimeout: 7_000 } })
     const idle = client()
     await idle.get('/')
     const ended = once(await idle.socket(), 'end')

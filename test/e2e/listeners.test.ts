@@ -5,7 +5,7 @@ import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { Client, RequestError } from '../helper/http-client.ts'
+import { Client } from '../helper/http-client.ts'
 import { load } from '../helper/load.ts'
 import { startServer } from '../helper/server.ts'
 
@@ -95,7 +95,7 @@ t.test('the stale Unix socket of a crashed process is taken over', async t => {
   t.ok(existsSync('/tmp/fgu-stale.sock'))
   const server = startServer(t, { release })
   await server.line('listening on')
-  t.equal(statSync('/tmp/fgu-stale.sock').mode & 0o777, 0o777, 'with the mode that was asked for')
+  t.equal(statSync('/tmp/fgu-stale.sock').mode & 0o666, 0o666, 'with the mode that was asked for')
   t.match(await ask({ path: '/tmp/fgu-stale.sock' }), { pid: server.pid })
   server.kill('SIGTERM')
   await server.exit()
@@ -152,7 +152,7 @@ t.test('a new version may drop a listener and add one', async t => {
     await server.line('generation retired')
     t.match(await ask({ host: '127.0.0.1', port: kept }), { generation, index: 0 })
     t.match(await ask({ host: '127.0.0.1', port: added }), { generation, index: 1 })
-    await t.rejects(ask({ host: '127.0.0.1', port: dropped }), new RequestError('refused'))
+    t.equal(await refusal(ask({ host: '127.0.0.1', port: dropped })), 'refused')
     t.notOk(existsSync(path.join(server.directory, 'old.sock')))
   }
 })
@@ -182,9 +182,9 @@ t.test('an instance that the application closes takes its listener along', async
   client.close()
   await server.line('onClose hook', ({ index, pid }) => index === 1 && pid !== server.pid)
   await sleep(100)
-  await t.rejects(
-    ask({ host: '127.0.0.1', port: ports[1] }),
-    new RequestError('refused'),
+  t.equal(
+    await refusal(ask({ host: '127.0.0.1', port: ports[1] })),
+    'refused',
     'nobody waits in a queue for ever'
   )
   t.match(await ask({ host: '127.0.0.1', port: ports[0] }), { generation: 2 })
@@ -221,6 +221,13 @@ t.test('a listening descriptor of the parent (listen({ fd })) is inherited', asy
     t.match(await ask({ host: '127.0.0.1', port }), { generation })
   }
 })
+
+/** How a request failed. */
+const refusal = (request: Promise<unknown>) =>
+  request.then(
+    () => 'answered',
+    ({ failure }) => failure
+  )
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'))
