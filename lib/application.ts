@@ -5,6 +5,7 @@ import type { Ending, Generation } from './generation.js'
 import type { Instance } from './instance.js'
 import type { Listeners } from './listeners.js'
 import { defaultOptions, type ResolvedOptions } from './options.js'
+import type { Relay } from './protocol.js'
 
 /** The generation that runs in this very process: its Fastify instances, and whatever else listens in it. */
 export interface Application {
@@ -21,15 +22,16 @@ export interface Application {
   /**
    * Drains every server of the process, and when the last request of all is answered closes every instance, so
    * that an `onClose` hook of one never pulls something away from under a request of another.
-   * Resolves with the exit code that follows: 1, and a line in the log, if a hook fails or `closeTimeout` passes.
+   * Idempotent; a second reason hurries it. Resolves with the exit code that follows: 1, and a line in the log, if a hook fails or `closeTimeout` passes.
    */
-  end(reason: DrainReason): Promise<0 | 1>
+  end(reason: DrainReason, relay?: Relay): Promise<0 | 1>
 }
 
 export function createApplication(listeners: Listeners): Application {
   const instances = new Set<Instance>()
   let first: Instance | undefined
   let ended: Promise<0 | 1> | undefined
+  let reason: DrainReason = 'upgrade'
 
   return {
     instances,
@@ -50,8 +52,11 @@ export function createApplication(listeners: Listeners): Application {
     remove(instance) {
       instances.delete(instance)
     },
-    end(reason) {
-      ended ??= end(reason).then(
+    end(given, relay) {
+      if (reason !== 'close') reason = given
+      if (ended !== undefined && given === 'close')
+        for (const instance of instances) void instance.drain('close')
+      ended ??= end(relay).then(
         () => 0,
         error => {
           log().error({ err: error }, 'closing the application failed')
@@ -67,8 +72,9 @@ export function createApplication(listeners: Listeners): Application {
     return first.app.log
   }
 
-  async function end(reason: DrainReason): Promise<void> {
-    const { pollInterval, drainTimeout, closeTimeout } = first?.options ?? defaultOptions
+  async function end(relay: Relay | undefined): Promise<void> {
+    const options = first?.options ?? defaultOptions
+    const { drainTimeout, closeTimeout } = options
     const start = performance.now()
     if (reason === 'upgrade') listeners.handOver()
     const members = [...instances]
@@ -79,8 +85,8 @@ export function createApplication(listeners: Listeners): Application {
       .filter(server => !owned.has(server))
 
     await Promise.all([
-      ...members.map(instance => instance.drain(reason)),
-      drain(others, { reason, pollInterval, drainTimeout, log: log() })
+      ...members.map(instance => instance.drain(reason, relay)),
+      drain(others, { ...options, reason: () => reason, relay, addressOf: listeners.addressOf, log: log() })
     ])
     const closing = Promise.all([...members.map(({ app }) => app.close()), ...others.map(closeServer)])
     // Detached connections may hold a server open until the drain's own deadline.
@@ -90,7 +96,12 @@ export function createApplication(listeners: Listeners): Application {
 }
 
 /** The application as a master in the same process knows it. */
-export function generationHere(number: number, application: Application, listeners: Listeners): Generation {
+export function generationHere(
+  number: number,
+  application: Application,
+  listeners: Listeners,
+  relay: Relay
+): Generation {
   let resolve: (ending: Ending) => void = () => {}
   const ended = new Promise<Ending>(settle => {
     resolve = settle
@@ -107,12 +118,13 @@ export function generationHere(number: number, application: Application, listene
     },
     retire: () => end('upgrade'),
     close: () => end('close'),
+    adopt: async () => 'unavailable', // a generation never follows on one that runs elsewhere
     kill() {}, // who asks for it ends the process
     release() {}
   }
 
   async function end(reason: DrainReason): Promise<Ending> {
-    const ending = { code: await application.end(reason), signal: null }
+    const ending = { code: await application.end(reason, relay), signal: null }
     resolve(ending)
     return ending
   }

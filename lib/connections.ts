@@ -2,7 +2,7 @@ import http from 'node:http'
 import https from 'node:https'
 import type { Server, Socket } from 'node:net'
 import tls from 'node:tls'
-import { connectionsAtRest, currentResponse, hasParser } from './node-internals.js'
+import { connectionsAtRest, currentResponse, hasParser, isFlushed } from './node-internals.js'
 
 /**
  * What an accepted connection is doing: *fresh*, no byte has been read from it; *idle*, between two requests;
@@ -15,9 +15,10 @@ export type ConnectionState = 'fresh' | 'idle' | 'active' | 'detached'
 export type ConnectionCounts = Record<ConnectionState, number>
 
 /** The open connections of one server. `server.getConnections()` knows only those that it accepted itself. */
-export interface Connections extends Iterable<readonly [Socket, ConnectionState]> {
-  readonly size: number
-  readonly sockets: Iterable<Socket>
+export interface Connections {
+  readonly sockets: ReadonlySet<Socket>
+  /** What these of its connections, or all, are doing now. */
+  states(some?: Iterable<Socket>): Iterable<readonly [Socket, ConnectionState]>
 }
 
 const known = new WeakMap<Server, Connections>()
@@ -42,13 +43,11 @@ function follow(server: Server): Connections {
   })
 
   return {
-    get size() {
-      return sockets.size
-    },
     sockets,
-    *[Symbol.iterator]() {
+    *states(some = sockets) {
       const atRest = speaksHttp1 && sockets.size > 0 ? connectionsAtRest(server) : undefined
-      for (const socket of sockets) {
+      for (const socket of some) {
+        if (!sockets.has(socket)) continue
         yield [socket, speaksHttp1 ? stateOf(socket, atRest) : 'detached'] as const
       }
     }
@@ -63,14 +62,14 @@ function stateOf(socket: Socket, atRest: Set<Socket> | undefined): ConnectionSta
   if (!hasParser(socket)) return socket.destroyed ? 'active' : 'detached'
   if (currentResponse(socket) !== undefined) return 'active'
   if (socket.bytesRead === 0) return 'fresh'
-  return atRest?.has(socket) && socket.writableLength === 0 ? 'idle' : 'active'
+  return atRest?.has(socket) && isFlushed(socket) ? 'idle' : 'active'
 }
 
 /** Sums up the connections of several servers. */
 export function countConnections(servers: Iterable<Connections>): ConnectionCounts {
   const counts: ConnectionCounts = { fresh: 0, idle: 0, active: 0, detached: 0 }
   for (const connections of servers) {
-    for (const [, state] of connections) counts[state]++
+    for (const [, state] of connections.states()) counts[state]++
   }
   return counts
 }

@@ -12,21 +12,26 @@ interface RequestStart {
   readonly socket: Socket
 }
 
+interface AnnounceOptions {
+  /** Whether this connection shall end: asked when a head is written. */
+  wants(socket: Socket): boolean
+  onResponseEnd(socket: Socket, server: Server): void
+}
+
 /**
- * From now on every response of these servers whose head is not out yet carries `Connection: close`, except
+ * From now on every response of these servers whose head is not out yet carries `Connection: close`, if that is wanted, except
  * where a later request of the same connection waits behind it: then the last one's does (RFC 9112, 9.3.2 and
  * 9.6). Node.js itself then ends the connection after that response.
- * @param onResponseEnd called when a response has ended, with its connection
  * @returns a function that stops looking at new requests
  */
 export function announceClose(
   servers: ReadonlyMap<Server, Connections>,
-  onResponseEnd: (socket: Socket) => void
+  { wants, onResponseEnd }: AnnounceOptions
 ): () => void {
-  for (const connections of servers.values()) {
-    for (const socket of connections.sockets) {
+  for (const [server, { sockets }] of servers) {
+    for (const socket of sockets) {
       const response = currentResponse(socket)
-      if (response !== undefined) announceOn(response, socket)
+      if (response !== undefined) announceOn(response, socket, server)
     }
   }
   subscribe(requestStart, onRequest)
@@ -34,16 +39,16 @@ export function announceClose(
 
   function onRequest(message: unknown): void {
     const { server, response, socket } = message as RequestStart
-    if (servers.has(server)) announceOn(response, socket)
+    if (servers.has(server)) announceOn(response, socket, server)
   }
 
-  function announceOn(response: ServerResponse, socket: Socket): void {
-    if (!response.headersSent) closeAfter(response, socket)
+  function announceOn(response: ServerResponse, socket: Socket, server: Server): void {
+    if (!response.headersSent) closeAfter(response, socket, wants)
     response.once('close', () => {
       // A pipelined response of before the drain, of which nobody told us, is the next in turn.
       const next = currentResponse(socket)
-      if (next !== undefined && next !== response && !watched.has(next)) announceOn(next, socket)
-      onResponseEnd(socket)
+      if (next !== undefined && next !== response && !watched.has(next)) announceOn(next, socket, server)
+      onResponseEnd(socket, server)
     })
     watched.add(response)
   }
@@ -59,11 +64,11 @@ type WriteHead = (status: number, ...rest: [] | [Headers] | [string | undefined,
  * Every head leaves through `writeHead()`, whether the application calls it or Node.js does. What it says of
  * the connection itself (`keep-alive`, often, in handlers of server-sent events) is replaced.
  */
-function closeAfter(response: ServerResponse, socket: Socket): void {
+function closeAfter(response: ServerResponse, socket: Socket, wants: (socket: Socket) => boolean): void {
   const writeHead = response.writeHead as WriteHead
   response.writeHead = function writeHeadWithClose(this: ServerResponse, status: number, ...rest: unknown[]) {
     response.writeHead = writeHead as ServerResponse['writeHead']
-    if (!isLast(response.req, socket)) return writeHead.call(this, status, ...(rest as []))
+    if (!isLast(response.req, socket) || !wants(socket)) return writeHead.call(this, status, ...(rest as []))
 
     const at = rest.findIndex(argument => typeof argument === 'object' && argument !== null)
     if (at === -1) this.setHeader('Connection', 'close')

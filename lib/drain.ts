@@ -1,64 +1,81 @@
 import net, { type Server, type Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
-import { connectionsOf, countConnections } from './connections.js'
+import { type ConnectionState, connectionsOf, countConnections } from './connections.js'
 import { announceClose } from './drain-http1.js'
+import { createHandover, type Handover, isMovable } from './handover.js'
+import { connectionsAtRest } from './node-internals.js'
+import type { ListenerAddress, Relay } from './protocol.js'
 
 /** Why a generation is on its way out: a next one serves, or nobody follows. */
 export type DrainReason = 'upgrade' | 'close'
 
 export interface DrainOptions {
-  readonly reason: DrainReason
+  /** May turn from 'upgrade' to 'close' while the drain lasts. */
+  readonly reason: () => DrainReason
   /** Longest pause between two sweeps, in milliseconds. */
   readonly pollInterval: number
   /** Longest time of the whole drain, in milliseconds. */
   readonly drainTimeout: number
   readonly log: FastifyBaseLogger
+  /** On the way to an upgrade: what becomes of plain HTTP/1.1 connections, and how they get to the next generation. */
+  readonly handover: 'idle' | 'all' | false
+  readonly relay: Relay | undefined
+  readonly addressOf: (server: Server) => ListenerAddress | undefined
 }
 
 /** A connection on which nothing has come after this time counts as idle (milliseconds), as in Go. */
 const freshTimeout = 5_000
 /** Pause between two log lines about the same drain, in milliseconds. */
 const logInterval = 5_000
-/** Time in which connections that end are gathered for one look, in milliseconds. */
-const settleTime = 2
 /** Time between FIN and the hard close of a connection that is left at the deadline, in milliseconds. */
 const cutDelay = 100
 
 /**
- * Stops accepting, lets requests finish, and ends what is idle: Go's `http.Server.Shutdown`, with its schedule
- * of sweeps. On the way to an upgrade an idle connection is not closed, as its next request may be on its way:
- * it is served once more and carries `Connection: close`.
+ * Stops accepting, lets requests finish, and gives away or ends what is idle: Go's `http.Server.Shutdown`, with its
+ * schedule of sweeps, and more. On the way to an upgrade no idle connection is closed, as its next request may be
+ * on its way: it is handed to the next generation, or served once more with `Connection: close`.
  *
  * Resolves when no HTTP connection is left. Detached ones don't hold it up, as in Go; but they too are cut at
  * the deadline, so that a `close()` that waits for them ends. Never rejects.
  */
 export async function drain(servers: readonly Server[], options: DrainOptions): Promise<void> {
-  const { reason, pollInterval, drainTimeout, log } = options
+  const { pollInterval, drainTimeout, log } = options
   const start = performance.now()
   const deadline = start + drainTimeout
   const connections = new Map(servers.map(server => [server, connectionsOf(server)] as const))
   const releaseClose = servers.map(holdClose)
   const closed = Promise.all(servers.map(stopAccepting))
+  const handover = prepareHandover(servers, options)
 
   const total = countConnections(connections.values())
-  if (held(total) > 0) log.info({ reason, connections: total }, 'draining')
+  if (held(total) > 0) log.info({ reason: options.reason(), connections: total }, 'draining')
 
   const { promise: looked, resolve: done } = withResolvers()
+  const touched = new Map<Server, Set<Socket>>(servers.map(server => [server, new Set()]))
   let pending: NodeJS.Timeout | undefined
-  let soon: NodeJS.Timeout | undefined
+  let soon: NodeJS.Timeout | NodeJS.Immediate | undefined
   let pause = 1
   let logged = start
-  const stopAnnouncing = announceClose(connections, lookSoon)
+  let lookTime = 0
+  let finished = false
+  const stopAnnouncing = announceClose(connections, {
+    wants: socket => handover === undefined || options.handover === 'idle' || handover.isRefused(socket),
+    onResponseEnd: touch
+  })
   for (const { sockets } of connections.values()) {
-    for (const socket of sockets) socket.once('close', lookSoon)
+    for (const socket of sockets) socket.once('close', () => lookSoon())
   }
   sweep()
   await looked
   clearTimeout(pending)
-  clearTimeout(soon)
+  finished = true
   stopAnnouncing()
   cutDetachedAtDeadline()
   for (const release of releaseClose) release()
+  if (held(total) > 0) {
+    const ms = Math.round(performance.now() - start)
+    log.info({ reason: options.reason(), ms, ...handover?.report }, 'drained')
+  }
 
   function sweep(): void {
     clearTimeout(pending)
@@ -67,40 +84,75 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
     pause = Math.min(pause * 2, pollInterval)
   }
 
-  /** A response has ended or a connection has gone: many may at once, so one look serves them all. */
+  /** A response has ended: its connection may be idle now, and not for long. */
+  function touch(socket: Socket, server: Server): void {
+    touched.get(server)?.add(socket)
+    lookSoon()
+  }
+
+  /** Many connections may end or be touched at once, and the list of those at rest is long: one look serves all. */
   function lookSoon(): void {
-    soon ??= setTimeout(() => {
+    if (soon !== undefined) return
+    const wait = lookTime * 10
+    soon = wait < 1 ? setImmediate(look) : setTimeout(look, wait)
+
+    function look(): void {
       soon = undefined
-      look()
-    }, settleTime)
+      if (!finished) lookAtTouched()
+    }
+  }
+
+  function lookAtTouched(): void {
+    const begun = performance.now()
+    let left = 0
+    for (const [server, list] of connections) {
+      left += list.sockets.size
+      const some = touched.get(server)
+      if (some === undefined || some.size === 0) continue
+      for (const [socket, state] of list.states(some)) act(server, socket, state, true)
+      some.clear()
+    }
+    lookTime = performance.now() - begun
+    if (left === 0) done()
+  }
+
+  /** @returns whether the connection is still one to wait for */
+  function act(server: Server, socket: Socket, state: ConnectionState, justIdle: boolean): boolean {
+    const atRest = state === 'idle' || state === 'fresh'
+    if (options.reason() === 'close') {
+      const isOver = state === 'idle' || (state === 'fresh' && performance.now() - start >= freshTimeout)
+      if (!isOver || handover?.isAway(socket)) return true
+      socket.destroySoon()
+      return false
+    }
+    if (atRest && handover !== undefined && isMovable(server)) handover.consider(server, socket, justIdle)
+    return true
   }
 
   function look(): void {
     const now = performance.now()
     const counts = { fresh: 0, idle: 0, active: 0, detached: 0 }
-    for (const list of connections.values()) {
-      for (const [socket, state] of list) {
-        if (reason === 'close' && (state === 'idle' || (state === 'fresh' && now - start >= freshTimeout))) {
-          socket.destroySoon()
-        } else {
-          counts[state]++
-        }
+    for (const [server, list] of connections) {
+      for (const [socket, state] of list.states()) {
+        if (act(server, socket, state, false)) counts[state]++
       }
     }
     if (held(counts) === 0) return done()
+    const ms = Math.round(now - start)
+    const reason = options.reason()
     if (now >= deadline) {
-      log.warn(
-        { reason, ms: Math.round(now - start), connections: counts },
-        'drain timed out, cutting connections'
-      )
+      log.warn({ reason, ms, connections: counts }, 'drain timed out, cutting connections')
       for (const list of connections.values()) {
-        for (const [socket, state] of list) if (state !== 'detached') cut(socket)
+        for (const [socket, state] of list.states()) {
+          if (handover?.isAway(socket)) socket.destroy()
+          else if (state !== 'detached') cut(socket)
+        }
       }
       return done()
     }
     if (now - logged >= logInterval) {
       logged = now
-      log.info({ reason, ms: Math.round(now - start), connections: counts }, 'draining')
+      log.info({ reason, ms, connections: counts }, 'draining')
     }
   }
 
@@ -109,13 +161,27 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
     const timer = setTimeout(
       () => {
         const left = [...connections.values()].flatMap(({ sockets }) => [...sockets])
-        if (left.length > 0) log.warn({ reason, detached: left.length }, 'cutting detached connections')
+        if (left.length > 0)
+          log.warn({ reason: options.reason(), detached: left.length }, 'cutting detached connections')
         for (const socket of left) cut(socket)
       },
       Math.max(deadline - performance.now(), 0)
     )
     closed.then(() => clearTimeout(timer)).catch(() => {})
   }
+}
+
+function prepareHandover(servers: readonly Server[], options: DrainOptions): Handover | undefined {
+  const { reason, handover, relay, addressOf, log } = options
+  const movable = servers.filter(isMovable)
+  if (reason() !== 'upgrade' || handover === false || relay === undefined || movable.length === 0)
+    return undefined
+  if (movable.every(server => connectionsAtRest(server) !== undefined))
+    return createHandover(relay, addressOf)
+  log.warn(
+    'this version of Node.js hides what handover needs: each connection waits for one more request instead'
+  )
+  return undefined
 }
 
 function held({ fresh, idle, active }: { fresh: number; idle: number; active: number }): number {

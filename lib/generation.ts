@@ -1,4 +1,4 @@
-import type { OpenListener } from './protocol.js'
+import type { OpenListener, Relay } from './protocol.js'
 
 /** How a process ended. */
 export interface Ending {
@@ -25,7 +25,9 @@ export interface Generation {
   upgrading(value: boolean): void
   /** A next generation serves: drain, close, end. Resolves when it has ended. */
   retire(): Promise<Ending>
-  /** Nobody follows: drain, close, end. Resolves when it has ended. */
+  /** Takes a connection of an older generation. */
+  readonly adopt: Relay
+  /** Nobody follows: drain, close, end; also where it drains for a next one already. Resolves when it has ended. */
   close(signal: NodeJS.Signals | null): Promise<Ending>
   /** Ends it at once. */
   kill(): void

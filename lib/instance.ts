@@ -4,6 +4,7 @@ import { type ConnectionCounts, connectionsOf, countConnections } from './connec
 import { type DrainReason, drain } from './drain.js'
 import type { Listeners } from './listeners.js'
 import type { ResolvedOptions } from './options.js'
+import type { Relay } from './protocol.js'
 
 /** A Fastify instance that has registered the plugin, and the servers that are its own. */
 export interface Instance {
@@ -16,8 +17,11 @@ export interface Instance {
   booted: boolean
   servers(): Server[]
   connections(): ConnectionCounts
-  /** Idempotent: whoever comes second gets the drain that runs. */
-  drain(reason: DrainReason): Promise<void>
+  /**
+   * Idempotent: whoever comes second gets the drain that runs, which goes by its new reason from then on.
+   * @param relay takes connections to the next generation
+   */
+  drain(reason: DrainReason, relay?: Relay): Promise<void>
   /** To be called when `onClose` hooks run. */
   closed(): void
 }
@@ -31,6 +35,7 @@ export function createInstance(
   let drained: Promise<void> | undefined
   let drainedServers: Server[] = []
   let closed = false
+  let reason: DrainReason = 'upgrade'
   let booted = false
 
   return {
@@ -51,8 +56,9 @@ export function createInstance(
     servers,
     connections: () =>
       countConnections((controller.signal.aborted ? drainedServers : servers()).map(connectionsOf)),
-    drain(reason) {
-      drained ??= start(reason)
+    drain(given, relay) {
+      if (reason !== 'close') reason = given
+      drained ??= start(given, relay)
       return drained
     },
     closed() {
@@ -60,11 +66,16 @@ export function createInstance(
     }
   }
 
-  function start(reason: DrainReason): Promise<void> {
+  function start(given: DrainReason, relay: Relay | undefined): Promise<void> {
     drainedServers = servers()
-    controller.abort(reason)
-    const { pollInterval, drainTimeout } = options
-    return drain(drainedServers, { reason, pollInterval, drainTimeout, log: app.log })
+    controller.abort(given)
+    return drain(drainedServers, {
+      ...options,
+      reason: () => reason,
+      relay,
+      addressOf: listeners.addressOf,
+      log: app.log
+    })
   }
 
   /** The main server and the second one for `localhost`, which Fastify shows by its address alone. */

@@ -20,6 +20,8 @@ export interface Listeners extends EventEmitter<{ listening: [Listener]; closed:
   live(): Listener[]
   /** The same with their descriptors, for a next generation; without those that can't be inherited. */
   open(): OpenListener[]
+  /** What a server listens on, or has listened on while it drains. */
+  addressOf(server: Server): ListenerAddress | undefined
   /** Their raw handle, to be sent to a master. */
   handle(listener: Listener): RawHandle | undefined
   /** The inherited listeners that nobody has asked for yet. */
@@ -61,6 +63,7 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
   events.setMaxListeners(0)
   const attempts = new Map<Server, Attempt>()
   const live = new Map<Server, Listener>()
+  const addresses = new WeakMap<Server, ListenerAddress>()
   const unclaimed = new Map(inherited.map(listener => [listener.key, listener]))
   const accepting: (() => void)[] = []
   let serving = inherited.length === 0
@@ -72,6 +75,7 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
   return Object.assign(events, {
     live: () => [...live.values()],
     open: () => [...live.values()].flatMap(describe),
+    addressOf: (server: Server) => addresses.get(server),
     handle: ({ server }: Listener) => listeningHandle(server),
     unclaimed: () => [...unclaimed.values()],
     serve,
@@ -140,6 +144,7 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
     const bound = boundAddress(server)
     const listener: Listener = { key: key ?? `unknown:${bound}`, bound, server }
     live.set(server, listener)
+    addresses.set(server, { key: listener.key, bound })
     let file: UnixSocketFile | undefined
     server.once('close', () => {
       live.delete(server)

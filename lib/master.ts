@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { GracefulUpgradeError } from './errors.js'
 import type { Ending, Generation } from './generation.js'
-import type { UpgradeResult } from './protocol.js'
+import type { RawHandle } from './node-internals.js'
+import type { ConnectionOffer, OfferAnswer, Relay, UpgradeResult } from './protocol.js'
 import type { WorkerStart } from './worker.js'
 
 /** The process that stays: it starts generations, and knows which one serves. */
@@ -12,6 +13,8 @@ export interface Master {
    * @throws GRACEFUL_UPGRADE_IN_PROGRESS, _CLOSING, _SPAWN_FAILED, _EXITED, _READY_TIMEOUT; the old one serves on
    */
   upgrade(): Promise<UpgradeResult>
+  /** Takes a connection to the generation that serves. */
+  readonly relay: Relay
   /** Drains and ends every generation; resolves with the exit code of the one that served. Idempotent. */
   close(signal: NodeJS.Signals | null): Promise<number>
   /** Ends every child process at once. */
@@ -47,7 +50,7 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   let failures = 0
   const retiring = new Set<Generation>()
   watch(first)
-  return { upgrade, close, kill }
+  return { upgrade, relay, close, kill }
 
   async function upgrade(): Promise<UpgradeResult> {
     switch (phase.name) {
@@ -78,7 +81,20 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   }
 
   function startNext(from: Generation, succeeds: WorkerStart['succeeds']): Generation {
-    return start({ number: ++number, listeners: from.listeners(), succeeds, onUpgrade: upgrade })
+    return start({
+      number: ++number,
+      listeners: from.listeners(),
+      succeeds,
+      onUpgrade: upgrade,
+      onOffer: relay
+    })
+  }
+
+  /** To whoever serves now, which may be a later generation than the one that the offering one made way for. */
+  function relay(offer: ConnectionOffer, handle: RawHandle): Promise<OfferAnswer> {
+    if (phase.name === 'closing') return Promise.resolve('refused')
+    if (phase.name === 'replacing') return Promise.resolve('unavailable')
+    return phase.current.adopt(offer, handle)
   }
 
   function takeOver(next: Generation): void {
@@ -179,7 +195,7 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
     return done
 
     async function end(): Promise<number> {
-      const retired = Promise.all([...retiring].map(({ ended }) => ended))
+      const retired = Promise.all([...retiring].map(old => old.close(signal)))
       const { code } = current ? await current.close(signal) : { code: 1 }
       await retired
       return code ?? 1

@@ -96,3 +96,72 @@ export function connectionsAtRest(server: Server): Set<Socket> | undefined {
   }
   return sockets
 }
+
+/** The handle of an accepted connection: what can be sent to another process, without its streams. */
+export function connectionHandle(socket: Socket): RawHandle | undefined {
+  return asRawHandle((socket as { _handle?: unknown })._handle)
+}
+
+/** Whether everything that was written to a connection has been taken by the system. */
+export function isFlushed(socket: Socket): boolean {
+  const { writeQueueSize = 0 } = (socket as { _handle?: { writeQueueSize?: number } | null })._handle ?? {}
+  return socket.writableLength === 0 && writeQueueSize === 0
+}
+
+/**
+ * Makes a connection that another process has accepted one of this server: what `onconnection` in lib/net.js does
+ * for one that it accepts. The server counts it, so `getConnections()` and `close()` include it.
+ * @returns undefined where `net.Socket` doesn't take a handle; the handle is the caller's still
+ */
+export function wrapAccepted(server: Server, handle: RawHandle): Socket | undefined {
+  const { allowHalfOpen, pauseOnConnect, highWaterMark, noDelay, keepAlive, keepAliveInitialDelay } =
+    server as unknown as AcceptOptions
+  const socket = new net.Socket({
+    handle,
+    allowHalfOpen,
+    pauseOnCreate: pauseOnConnect,
+    readable: true,
+    writable: true,
+    readableHighWaterMark: highWaterMark,
+    writableHighWaterMark: highWaterMark
+  } as net.SocketConstructorOpts)
+  if ((socket as { _handle?: unknown })._handle !== handle) return undefined
+  if (noDelay) socket.setNoDelay(true)
+  if (keepAlive) socket.setKeepAlive(true, (keepAliveInitialDelay ?? 0) * 1_000)
+  const counted = server as { _connections?: number }
+  if (typeof counted._connections === 'number') {
+    counted._connections++
+    ;(socket as { _server?: Server })._server = server
+  }
+  return socket
+}
+
+interface AcceptOptions {
+  readonly allowHalfOpen: boolean
+  readonly pauseOnConnect: boolean
+  readonly highWaterMark?: number
+  readonly noDelay?: boolean
+  readonly keepAlive?: boolean
+  /** In seconds, as the server keeps it. */
+  readonly keepAliveInitialDelay?: number
+}
+
+/**
+ * For how long a connection may stay idle yet, in milliseconds, by the timer behind `socket.setTimeout()`.
+ * @returns undefined where there is none, or it can't be read
+ */
+export function timeLeft(socket: Socket): number | undefined {
+  const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'timeout')
+  const timer = symbol && (socket as unknown as Record<symbol, IdleTimer | null | undefined>)[symbol]
+  if (timer == null || typeof timer._idleStart !== 'number' || typeof timer._idleTimeout !== 'number')
+    return undefined
+  const clock = setTimeout(() => {}, 1) as unknown as IdleTimer & NodeJS.Timeout
+  clearTimeout(clock)
+  if (typeof clock._idleStart !== 'number' || timer._idleTimeout < 0) return undefined
+  return Math.max(timer._idleStart + timer._idleTimeout - clock._idleStart, 0)
+}
+
+interface IdleTimer {
+  readonly _idleStart?: number
+  readonly _idleTimeout?: number
+}

@@ -16,6 +16,12 @@ export interface GracefulUpgradeOptions {
    * in milliseconds; then they count as dropped by the new version. @default 5000
    */
   readonly claimTimeout?: number
+  /**
+   * What becomes of open plain HTTP/1.1 connections on an upgrade. `'idle'`: the next generation gets those on
+   * which nothing is under way, responses in flight carry `Connection: close`. `'all'`: responses in flight stay
+   * keep-alive too, and their connections follow. `false`: each waits for one more request. @default 'idle'
+   */
+  readonly handover?: 'idle' | 'all' | false
   /** The signal that upgrades; `false` for none. @default 'SIGHUP' */
   readonly reloadSignal?: NodeJS.Signals | false
   /**
@@ -33,6 +39,7 @@ export const defaultOptions: ResolvedOptions = {
   closeTimeout: 10_000,
   readyTimeout: 60_000,
   claimTimeout: 5_000,
+  handover: 'idle',
   reloadSignal: 'SIGHUP',
   closeSignals: ['SIGTERM', 'SIGINT']
 }
@@ -78,6 +85,10 @@ function check(name: string, value: unknown): void {
     case 'closeTimeout':
     case 'claimTimeout':
       return checkTime(name, value, 0)
+    case 'handover':
+      if (value !== 'idle' && value !== 'all' && value !== false)
+        throw invalid(name, "must be 'idle', 'all' or false", value)
+      return
     case 'reloadSignal':
       if (value !== false && !isSignal(value)) throw invalid(name, "must be a signal's name, or false", value)
       return

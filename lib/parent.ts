@@ -1,8 +1,9 @@
 import { EventEmitter } from 'node:events'
 import { GracefulUpgradeError, isErrorCode } from './errors.js'
 import type { Listener } from './listeners.js'
-import { asSendHandle, type RawHandle } from './node-internals.js'
-import { readMasterMessage, type UpgradeResult, type WorkerMessage, wrap } from './protocol.js'
+import { asRawHandle, asSendHandle, type RawHandle } from './node-internals.js'
+import { createOfferChannel } from './offer-channel.js'
+import { type Relay, readMasterMessage, type UpgradeResult, type WorkerMessage, wrap } from './protocol.js'
 
 /** The child's side of its master; `worker.ts` is the other. */
 export interface Parent
@@ -22,9 +23,13 @@ export interface Parent
   ready(unclaimed: readonly string[]): void
   /** Asks the master for an upgrade; rejects with its code. */
   upgrade(): Promise<UpgradeResult>
+  /** Offers a connection to the generation that serves now. */
+  readonly offer: Relay
 }
 
-export function connectParent(): Parent {
+/** @param take what becomes of a connection that an older generation offers; the handle is its own then */
+export function connectParent(take: Relay): Parent {
+  const offers = createOfferChannel(send, take)
   const events: Parent = Object.assign(new EventEmitter(), {
     get connected() {
       return process.connected
@@ -37,7 +42,8 @@ export function connectParent(): Parent {
       send({ type: 'listener', listener: { key, bound } }, handle),
     withdraw: ({ key }: Listener) => send({ type: 'unlisten', key }),
     ready: (unclaimed: readonly string[]) => send({ type: 'ready', unclaimed }),
-    upgrade
+    upgrade,
+    offer: offers.offer
   }) as Parent
   const asked = new Map<number, { resolve(result: UpgradeResult): void; reject(error: Error): void }>()
   let lastId = 0
@@ -61,13 +67,17 @@ export function connectParent(): Parent {
     process.send?.(wrap(message), handle && asSendHandle(handle), {}, () => {}) // a lost master says 'disconnect'
   }
 
-  function onMessage(message: unknown): void {
+  function onMessage(message: unknown, handle: unknown): void {
     const said = readMasterMessage(message)
     if (said === undefined || said === 'unknown') return
     switch (said.type) {
       case 'serve':
       case 'retire':
         return void events.emit(said.type)
+      case 'offer':
+      case 'offered':
+      case 'answer':
+        return offers.receive(said, asRawHandle(handle))
       case 'upgrading':
         return void events.emit('upgrading', said.value)
       case 'close':
@@ -91,6 +101,7 @@ export function connectParent(): Parent {
     process.off('message', onMessage)
     for (const id of [...asked.keys()])
       settle(id)?.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_MASTER_LOST'))
+    offers.close('lost')
     events.emit('lost')
   }
 }

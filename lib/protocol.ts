@@ -1,3 +1,5 @@
+import type { RawHandle } from './node-internals.js'
+
 /** What a master and its worker say to each other: over IPC, and by one variable of the environment. */
 
 /** A listening socket together with the address that the application asked for. */
@@ -12,6 +14,31 @@ export interface ListenerAddress {
 export interface OpenListener extends ListenerAddress {
   readonly fd: number
 }
+
+/** A connection on its way to the generation that serves; its socket comes with it. */
+export interface ConnectionOffer {
+  /** Of the listener that accepted it. */
+  readonly listener: ListenerAddress
+  /** For how long it may stay idle, in milliseconds; null for a fresh one, which has no such time yet. */
+  readonly idleTime: number | null
+}
+
+/**
+ * What became of an offered connection. *adopted*: the new generation reads it; *refused*: it will not;
+ * *unavailable*: there is none to take it now; *lost*: nobody knows, as the master has gone.
+ */
+export type OfferAnswer = 'adopted' | 'refused' | 'unavailable' | 'lost'
+
+/** Hands a connection on; never rejects. The handle stays the caller's. */
+export type Relay = (offer: ConnectionOffer, handle: RawHandle) => Promise<OfferAnswer>
+
+/** Both ways: from the old generation to the master, and from there to the new one. */
+export type OfferMessage =
+  /** The socket comes with it, if the receiver has a descriptor left for it. */
+  | { readonly type: 'offer'; readonly id: number; readonly offer: ConnectionOffer }
+  /** Follows at once: who has not got the offer by now won't get it any more. */
+  | { readonly type: 'offered'; readonly id: number }
+  | { readonly type: 'answer'; readonly id: number; readonly answer: OfferAnswer }
 
 /** What a worker is born with, in the variable below. */
 export interface Inheritance {
@@ -32,6 +59,7 @@ export const privateVariables = [inheritanceVariable, 'NODE_CHANNEL_FD', 'NODE_C
 
 /** From a worker to its master. */
 export type WorkerMessage =
+  | OfferMessage
   /** A listener of this worker; its socket comes with the message. */
   | { readonly type: 'listener'; readonly listener: ListenerAddress }
   /** The worker closed it, and does not want it kept open. */
@@ -43,6 +71,7 @@ export type WorkerMessage =
 
 /** From a master to its worker. */
 export type MasterMessage =
+  | OfferMessage
   /** From now on this generation is the one that serves: accept. */
   | { readonly type: 'serve' }
   /** An upgrade under way has begun, or is over. */
@@ -90,11 +119,8 @@ export function readWorkerMessage(message: unknown): WorkerMessage | 'unknown' |
   const inner = unwrap(message)
   if (inner === undefined) return undefined
   switch (inner.type) {
-    case 'listener': {
-      const listener = inner.listener as Partial<ListenerAddress> | null | undefined
-      if (typeof listener?.key !== 'string' || typeof listener.bound !== 'string') return 'unknown'
-      return inner as WorkerMessage
-    }
+    case 'listener':
+      return isAddress(inner.listener) ? (inner as WorkerMessage) : 'unknown'
     case 'unlisten':
       return typeof inner.key === 'string' ? (inner as WorkerMessage) : 'unknown'
     case 'ready':
@@ -102,7 +128,7 @@ export function readWorkerMessage(message: unknown): WorkerMessage | 'unknown' |
     case 'upgrade':
       return typeof inner.id === 'number' ? (inner as WorkerMessage) : 'unknown'
     default:
-      return 'unknown'
+      return readOfferMessage(inner) ?? 'unknown'
   }
 }
 
@@ -121,8 +147,30 @@ export function readMasterMessage(message: unknown): MasterMessage | 'unknown' |
     case 'refused':
       return typeof inner.id === 'number' ? (inner as MasterMessage) : 'unknown'
     default:
-      return 'unknown'
+      return readOfferMessage(inner) ?? 'unknown'
   }
+}
+
+function readOfferMessage(inner: Record<string, unknown>): OfferMessage | undefined {
+  const { type, id, offer, answer } = inner as {
+    type: unknown
+    id: unknown
+    offer?: unknown
+    answer?: unknown
+  }
+  if (typeof id !== 'number') return undefined
+  const { listener, idleTime } = (offer ?? {}) as Partial<ConnectionOffer>
+  const isOffer =
+    type === 'offer' && isAddress(listener) && (idleTime === null || typeof idleTime === 'number')
+  const isAnswer = type === 'answer' && answers.includes(answer as OfferAnswer)
+  return isOffer || isAnswer || type === 'offered' ? (inner as OfferMessage) : undefined
+}
+
+const answers: readonly OfferAnswer[] = ['adopted', 'refused', 'unavailable', 'lost']
+
+function isAddress(value: unknown): value is ListenerAddress {
+  const address = value as Partial<ListenerAddress> | null | undefined
+  return typeof address?.key === 'string' && typeof address.bound === 'string'
 }
 
 /**

@@ -1,5 +1,5 @@
 import { generationHere } from './application.js'
-import { createMaster } from './master.js'
+import { createMaster, type Master } from './master.js'
 import { type Household, passedOn, type Role } from './role.js'
 import { listenersOf, onClose, onReload } from './signals.js'
 import { startWorker } from './worker.js'
@@ -12,8 +12,10 @@ export function playMaster({ generation, application, listeners, context, standa
   const { log, options } = application
   const { closeSignals, closeTimeout, drainTimeout, readyTimeout, reloadSignal } = options
   const endTimeout = drainTimeout + closeTimeout + 1_000
-  const master = createMaster({
-    current: generationHere(generation, application, listeners),
+  const master: Master = createMaster({
+    current: generationHere(generation, application, listeners, (offer, handle) =>
+      master.relay(offer, handle)
+    ),
     log,
     start: next => startWorker({ context, log, standardError, readyTimeout, endTimeout }, next),
     onRetire,

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GracefulUpgradeError } from './errors.js'
+import { adopt } from './handover.js'
 import type { Listener } from './listeners.js'
+import type { RawHandle } from './node-internals.js'
 import { connectParent } from './parent.js'
-import type { Inheritance } from './protocol.js'
+import type { ConnectionOffer, Inheritance, OfferAnswer } from './protocol.js'
 import { watchReadiness } from './readiness.js'
 import { type Household, passedOn, type Role } from './role.js'
 import { isFree, onClose, onReload } from './signals.js'
@@ -24,7 +26,7 @@ export interface WorkerRole extends Role {
  */
 export function playWorker(household: Household, inheritance: Inheritance, onAlone: () => void): WorkerRole {
   const { generation, application, listeners, standardError } = household
-  const parent = connectParent()
+  const parent = connectParent(take)
   const readiness = watchReadiness(application, listeners)
   let serving = false
   let leave = () => {}
@@ -37,7 +39,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   parent.on('upgrading', value => {
     application.upgrading = value
   })
-  parent.once('retire', () => void application.end('upgrade').then(code => process.exit(code)))
+  parent.once('retire', () => void application.end('upgrade', parent.offer).then(code => process.exit(code)))
   parent.once('lost', onLost)
 
   return {
@@ -56,6 +58,14 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
     listeners.serve()
     listeners.dropUnclaimed()
     if (parent.connected) leave = installSignals()
+  }
+
+  async function take(offer: ConnectionOffer, handle: RawHandle): Promise<OfferAnswer> {
+    if (application.ending) {
+      handle.close()
+      return 'unavailable' // the next one may take it
+    }
+    return adopt(listeners.live(), offer, handle) ? 'adopted' : 'refused'
   }
 
   function publish(listener: Listener): void {

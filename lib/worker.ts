@@ -4,13 +4,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { GracefulUpgradeError } from './errors.js'
 import type { Ending, Generation } from './generation.js'
-import { asRawHandle, type RawHandle } from './node-internals.js'
+import { asRawHandle, asSendHandle, type RawHandle } from './node-internals.js'
+import { createOfferChannel } from './offer-channel.js'
 import {
+  type ConnectionOffer,
   type Inheritance,
   inheritanceVariable,
   type ListenerAddress,
   type MasterMessage,
+  type OfferAnswer,
   type OpenListener,
+  type Relay,
   readWorkerMessage,
   type UpgradeResult,
   wrap
@@ -35,6 +39,8 @@ export interface WorkerStart {
   readonly succeeds: Inheritance['succeeds']
   /** The worker wants an upgrade. */
   readonly onUpgrade: () => Promise<UpgradeResult>
+  /** The worker is draining, and a connection of it is looking for the generation that serves. */
+  readonly onOffer: Relay
 }
 
 /** Descriptors of a worker: after standard input, output, error and the IPC channel. */
@@ -48,10 +54,13 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
   const handles = new Map<string, { readonly listener: ListenerAddress; readonly handle: RawHandle }>()
   const child = spawnWorker(settings, start)
   const pid = child.pid ?? 0
+  const offers = createOfferChannel(send, takeOffer)
   const lastWords = relayStandardError(child, settings.standardError)
 
   const ended = new Promise<Ending>(resolve => {
     child.once('exit', (code, signal) => resolve({ code, signal }))
+    child.once('close', () => offers.close('unavailable'))
+    child.once('disconnect', () => offers.close('unavailable'))
     child.once('error', () => {
       if (child.pid === undefined) resolve({ code: null, signal: null })
     })
@@ -70,6 +79,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
     upgrading: value => send({ type: 'upgrading', value }),
     retire: () => end({ type: 'retire' }),
     close: signal => end({ type: 'close', signal }),
+    adopt: offers.offer,
     kill: () => void child.kill('SIGKILL'),
     release() {
       for (const { handle } of handles.values()) handle.close()
@@ -110,6 +120,10 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
           case 'ready':
             clearTimeout(timer)
             return resolve(said.unclaimed)
+          case 'offer':
+          case 'offered':
+          case 'answer':
+            return offers.receive(said, asRawHandle(handle))
           case 'upgrade':
             return void start.onUpgrade().then(
               result => send({ type: 'upgraded', id: said.id, result }),
@@ -135,8 +149,16 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
     handles.delete(key)
   }
 
-  function send(message: MasterMessage): void {
-    if (child.connected) child.send(wrap(message), () => {}) // an error means that it is gone: 'exit' tells
+  function send(message: MasterMessage, handle?: RawHandle): void {
+    // An error means that it is gone: 'exit' and 'disconnect' tell.
+    if (child.connected) child.send(wrap(message), handle && asSendHandle(handle), {}, () => {})
+  }
+
+  /** The answer comes when the connection has arrived elsewhere: until then this process's copy is needed. */
+  async function takeOffer(offer: ConnectionOffer, handle: RawHandle): Promise<OfferAnswer> {
+    const answer = await start.onOffer(offer, handle)
+    handle.close()
+    return answer
   }
 
   async function end(message: MasterMessage): Promise<Ending> {

@@ -1,0 +1,197 @@
+import http from 'node:http'
+import type { Server, Socket } from 'node:net'
+import type { Listener } from './listeners.js'
+import {
+  connectionHandle,
+  currentResponse,
+  isFlushed,
+  type RawHandle,
+  timeLeft,
+  wrapAccepted
+} from './node-internals.js'
+import type { ConnectionOffer, ListenerAddress, OfferAnswer, Relay } from './protocol.js'
+
+/**
+ * Gives the connections of a draining generation to the next one, open. At every instant exactly one process reads
+ * a connection: the old one stops in the same turn in which nothing is under way on it, and what a client sends
+ * from then on waits in the system until the new one reads.
+ */
+export interface Handover {
+  /**
+   * Lets a connection go when its turn comes, if it is still at rest then.
+   * @param soon before others: it has just become idle, and may not be so for long
+   */
+  consider(server: Server, socket: Socket, soon: boolean): void
+  /** Whether another process may read it: this one may close it, and do nothing else to it. */
+  isAway(socket: Socket): boolean
+  /** Whether it was refused: it stays, and is drained. */
+  isRefused(socket: Socket): boolean
+  readonly report: HandoverReport
+}
+
+export interface HandoverReport {
+  readonly moved: number
+  readonly refused: number
+  /** The longest time in which nobody read a connection, in milliseconds, and at most so long. */
+  readonly longestPause: number
+}
+
+/** A connection that was at rest when this many bytes had been read from it. */
+interface Candidate {
+  readonly server: Server
+  readonly bytesRead: number
+}
+
+/** How many connections are on their way at once. Handles travel one by one: with more of them each waits longer. */
+const offerWindow = 2
+
+export function createHandover(
+  relay: Relay,
+  addressOf: (server: Server) => ListenerAddress | undefined
+): Handover {
+  const first = new Map<Socket, Candidate>()
+  const rest = new Map<Socket, Candidate>()
+  const away = new Set<Socket>()
+  const refused = new WeakSet<Socket>()
+  const report = { moved: 0, refused: 0, longestPause: 0 }
+
+  return {
+    consider(server, socket, soon) {
+      if (away.has(socket) || refused.has(socket)) return
+      if (soon) rest.delete(socket)
+      const queue = soon ? first : rest
+      queue.set(socket, { server, bytesRead: socket.bytesRead })
+      pump()
+    },
+    isAway: socket => away.has(socket),
+    isRefused: socket => refused.has(socket),
+    report
+  }
+
+  function pump(): void {
+    for (const queue of [first, rest]) {
+      for (const [socket, candidate] of queue) {
+        if (away.size >= offerWindow) return
+        queue.delete(socket)
+        if (isStillAtRest(socket, candidate)) void offer(socket, candidate)
+      }
+    }
+  }
+
+  async function offer(socket: Socket, { server }: Candidate): Promise<void> {
+    const handle = connectionHandle(socket)
+    const listener = addressOf(server)
+    if (handle === undefined || listener === undefined) return
+    const left = timeLeft(socket) ?? (server as http.Server).keepAliveTimeout
+    const idleTime = socket.bytesRead === 0 ? null : left
+    away.add(socket)
+    const begun = performance.now()
+    const resume = stopReading(socket)
+    const answer = await relay({ listener, idleTime }, handle)
+    away.delete(socket)
+    report.longestPause = Math.max(report.longestPause, Math.ceil(performance.now() - begun))
+    settle(socket, answer, resume)
+    pump()
+  }
+
+  function settle(socket: Socket, answer: OfferAnswer, resume: () => void): void {
+    switch (answer) {
+      case 'adopted':
+        report.moved++
+        socket.destroy() // closes this process's descriptor; no shutdown, which would act on the one socket of both
+        return
+      case 'lost':
+        socket.destroy() // it lives on in the new generation, or is closed by the last one that has it
+        return
+      case 'refused':
+        report.refused++
+        refused.add(socket)
+        return resume()
+      case 'unavailable':
+        return resume() // the next sweep tries again
+    }
+  }
+}
+
+/** It was at rest, and not a byte has come or gone since. */
+function isStillAtRest(socket: Socket, { bytesRead }: Candidate): boolean {
+  return (
+    socket.bytesRead === bytesRead &&
+    currentResponse(socket) === undefined &&
+    isFlushed(socket) &&
+    !socket.destroyed
+  )
+}
+
+/**
+ * Stops reading at once, and keeps this process from acting on the connection: no timer may end it, and no
+ * server write a 408 to it.
+ * @returns takes all that back
+ */
+function stopReading(socket: Socket): () => void {
+  const { timeout } = socket
+  const server = Object.getOwnPropertyDescriptor(socket, 'server')
+  socket.setTimeout(0)
+  Object.defineProperty(socket, 'server', { configurable: true, writable: true, value: { emit: () => true } })
+  socket.pause()
+  return function resume() {
+    if (server) Object.defineProperty(socket, 'server', server)
+    if (timeout) socket.setTimeout(timeout)
+    socket.resume()
+  }
+}
+
+/**
+ * Takes over a connection from an older generation: from here on it is like one that this server has accepted.
+ * @returns false, with the handle closed, where it can't be taken
+ */
+export function adopt(listeners: readonly Listener[], offer: ConnectionOffer, handle: RawHandle): boolean {
+  const { key, bound } = offer.listener
+  const listener =
+    listeners.find(candidate => candidate.key === key) ?? listeners.find(other => other.bound === bound)
+  const socket = listener && isAdopter(listener.server) ? wrapAccepted(listener.server, handle) : undefined
+  if (listener === undefined || socket === undefined) {
+    handle.close()
+    return false
+  }
+  const { server } = listener
+  server.emit('connection', socket)
+  if (offer.idleTime !== null) endQuietlyAfter(offer.idleTime, socket, server)
+  return true
+}
+
+/** Whether a server speaks plain HTTP/1.1: its connections are moved, no others. */
+export function isMovable(server: Server): boolean {
+  return server instanceof http.Server
+}
+
+function isAdopter(server: Server): boolean {
+  return isMovable(server) && server.listening
+}
+
+/**
+ * The parser is new and waits for a first request, for which `headersTimeout` applies: a 408 would follow. But the
+ * connection is an idle one, which ends without a word after its keep-alive time.
+ */
+function endQuietlyAfter(idleTime: number, socket: Socket, server: Server): void {
+  const quiet = {
+    emit: (event: string, ...args: unknown[]) =>
+      isRequestTimeout(event, args[0]) || server.emit(event, ...args)
+  }
+  Object.defineProperty(socket, 'server', {
+    configurable: true,
+    get: () => (socket.bytesRead === 0 ? quiet : server),
+    set(value: unknown) {
+      Object.defineProperty(socket, 'server', { configurable: true, writable: true, value })
+    }
+  })
+  const timer = setTimeout(() => {
+    if (socket.bytesRead === 0) socket.destroySoon()
+  }, idleTime)
+  timer.unref()
+  socket.once('close', () => clearTimeout(timer))
+}
+
+function isRequestTimeout(event: string, error: unknown): boolean {
+  return event === 'clientError' && (error as NodeJS.ErrnoException).code === 'ERR_HTTP_REQUEST_TIMEOUT'
+}
