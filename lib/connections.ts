@@ -2,7 +2,7 @@ import http from 'node:http'
 import https from 'node:https'
 import type { Server, Socket } from 'node:net'
 import tls from 'node:tls'
-import { connectionsAtRest, currentResponse, hasParser, isFlushed } from './node-internals.js'
+import { connectionsAtRest, currentResponse, hasParser, isFlushed, timeLeft } from './node-internals.js'
 
 /**
  * What an accepted connection is doing: *fresh*, no byte has been read from it; *idle*, between two requests;
@@ -22,6 +22,19 @@ export interface Connections {
 }
 
 const known = new WeakMap<Server, Connections>()
+/** Adopted connections that were idle, and haven't been read from here: until when they may stay so. */
+const adoptedIdle = new WeakMap<Socket, number>()
+
+/** Says of an adopted connection that it was served before, and is idle until then (`performance.now()`). */
+export function setIdleUntil(socket: Socket, time: number): void {
+  adoptedIdle.set(socket, time)
+}
+
+/** For how long an idle connection may stay so, in milliseconds; undefined where it has no such time. */
+export function idleTimeLeft(socket: Socket): number | undefined {
+  const until = socket.bytesRead === 0 ? adoptedIdle.get(socket) : undefined
+  return until === undefined ? timeLeft(socket) : Math.max(until - performance.now(), 0)
+}
 
 /** Follows a server's connections from now on; before it accepts, that is all of them. */
 export function connectionsOf(server: Server): Connections {
@@ -61,7 +74,7 @@ function follow(server: Server): Connections {
 function stateOf(socket: Socket, atRest: Set<Socket> | undefined): ConnectionState {
   if (!hasParser(socket)) return socket.destroyed ? 'active' : 'detached'
   if (currentResponse(socket) !== undefined) return 'active'
-  if (socket.bytesRead === 0) return 'fresh'
+  if (socket.bytesRead === 0) return adoptedIdle.has(socket) ? 'idle' : 'fresh'
   return atRest?.has(socket) && isFlushed(socket) ? 'idle' : 'active'
 }
 

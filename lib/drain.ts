@@ -118,14 +118,15 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
 
   /** @returns whether the connection is still one to wait for */
   function act(server: Server, socket: Socket, state: ConnectionState, justIdle: boolean): boolean {
-    const atRest = state === 'idle' || state === 'fresh'
     if (options.reason() === 'close') {
       const isOver = state === 'idle' || (state === 'fresh' && performance.now() - start >= freshTimeout)
       if (!isOver || handover?.isAway(socket)) return true
       socket.destroySoon()
       return false
     }
-    if (atRest && handover !== undefined && isMovable(server)) handover.consider(server, socket, justIdle)
+    const isAtRest = state === 'idle' || state === 'fresh'
+    if (isAtRest && handover !== undefined && isMovable(server))
+      handover.consider(server, socket, state, justIdle)
     return true
   }
 

@@ -1,12 +1,12 @@
 import http from 'node:http'
 import type { Server, Socket } from 'node:net'
+import { idleTimeLeft, setIdleUntil } from './connections.js'
 import type { Listener } from './listeners.js'
 import {
   connectionHandle,
   currentResponse,
   isFlushed,
   type RawHandle,
-  timeLeft,
   wrapAccepted
 } from './node-internals.js'
 import type { ConnectionOffer, ListenerAddress, OfferAnswer, Relay } from './protocol.js'
@@ -21,7 +21,7 @@ export interface Handover {
    * Lets a connection go when its turn comes, if it is still at rest then.
    * @param soon before others: it has just become idle, and may not be so for long
    */
-  consider(server: Server, socket: Socket, soon: boolean): void
+  consider(server: Server, socket: Socket, state: 'idle' | 'fresh', soon: boolean): void
   /** Whether another process may read it: this one may close it, and do nothing else to it. */
   isAway(socket: Socket): boolean
   /** Whether it was refused: it stays, and is drained. */
@@ -39,6 +39,7 @@ export interface HandoverReport {
 /** A connection that was at rest when this many bytes had been read from it. */
 interface Candidate {
   readonly server: Server
+  readonly state: 'idle' | 'fresh'
   readonly bytesRead: number
 }
 
@@ -56,11 +57,11 @@ export function createHandover(
   const report = { moved: 0, refused: 0, longestPause: 0 }
 
   return {
-    consider(server, socket, soon) {
+    consider(server, socket, state, soon) {
       if (away.has(socket) || refused.has(socket)) return
       if (soon) rest.delete(socket)
       const queue = soon ? first : rest
-      queue.set(socket, { server, bytesRead: socket.bytesRead })
+      queue.set(socket, { server, state, bytesRead: socket.bytesRead })
       pump()
     },
     isAway: socket => away.has(socket),
@@ -78,12 +79,12 @@ export function createHandover(
     }
   }
 
-  async function offer(socket: Socket, { server }: Candidate): Promise<void> {
+  async function offer(socket: Socket, { server, state }: Candidate): Promise<void> {
     const handle = connectionHandle(socket)
     const listener = addressOf(server)
     if (handle === undefined || listener === undefined) return
-    const left = timeLeft(socket) ?? (server as http.Server).keepAliveTimeout
-    const idleTime = socket.bytesRead === 0 ? null : left
+    const idleTime =
+      state === 'fresh' ? null : (idleTimeLeft(socket) ?? (server as http.Server).keepAliveTimeout)
     away.add(socket)
     const begun = performance.now()
     const resume = stopReading(socket)
@@ -185,6 +186,7 @@ function endQuietlyAfter(idleTime: number, socket: Socket, server: Server): void
       Object.defineProperty(socket, 'server', { configurable: true, writable: true, value })
     }
   })
+  setIdleUntil(socket, performance.now() + idleTime)
   const timer = setTimeout(() => {
     if (socket.bytesRead === 0) socket.destroySoon()
   }, idleTime)

@@ -1,0 +1,321 @@
+/** What a client sees of its connection while it is handed from one generation to the next. */
+import { once } from 'node:events'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import type { NetConnectOpts } from 'node:net'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { Client } from '../helper/http-client.ts'
+import { startServer } from '../helper/server.ts'
+
+const ask = async (client: Client, route = '/') => JSON.parse((await client.get(route)).body.toString())
+
+async function start(t: Test, release: object = {}) {
+  const server = startServer(t, { release: { listen: [{ port: 0, host: '127.0.0.1' }], ...release } })
+  const address: NetConnectOpts = { host: '127.0.0.1', port: await server.port() }
+  const client = () => {
+    const each = new Client(address)
+    t.teardown(() => each.close())
+    return each
+  }
+  /** An upgrade, until the old generation has gone. */
+  const upgrade = async () => {
+    const { generation } = await server.reload()
+    await server.line('generation retired', line => line.generation === generation - 1)
+    return generation
+  }
+  return { server, client, upgrade, address }
+}
+
+t.test(
+  'an idle and a fresh connection are answered by the next generation, twenty times, and leak nothing',
+  async t => {
+    const { server, client, upgrade } = await start(t)
+    const idle = client()
+    await ask(idle)
+    const descriptors: number[][] = []
+    for (let generation = 2; generation <= 21; generation++) {
+      const fresh = client()
+      await fresh.socket()
+      await sleep(20)
+      await upgrade()
+      const { pid } = await ask(idle)
+      t.match(await ask(fresh), { generation, pid })
+      t.match(await ask(idle), { generation })
+      t.equal(fresh.opened, 1)
+      fresh.close()
+      await sleep(50)
+      if (process.platform === 'linux') {
+        descriptors.push([server.pid, pid].map(each => readdirSync(`/proc/${each}/fd`).length))
+      }
+    }
+    t.equal(idle.opened, 1, 'on one connection')
+    t.same(descriptors.at(-1), descriptors[1])
+    t.equal(
+      server.lines.filter(({ msg, moved }) => msg === 'drained' && moved === 2).length,
+      20,
+      'and counted'
+    )
+  }
+)
+
+t.test("with handover 'all' a response in flight stays keep-alive and its connection follows", async t => {
+  const { client, upgrade, server } = await start(t, { options: { handover: 'all' } })
+  const one = client()
+  for (const generation of [2, 3]) {
+    const answer = one.get('/slow?ms=drain')
+    await sleep(50)
+    await upgrade()
+    const { headers, body } = await answer
+    t.match(headers, { connection: 'keep-alive' })
+    t.match(JSON.parse(body.toString()), { generation: generation - 1 })
+    t.match(await ask(one), { generation })
+  }
+  t.equal(one.opened, 1)
+  t.equal(server.lines.filter(({ msg, moved }) => msg === 'drained' && moved === 1).length, 2)
+})
+
+t.test("with handover 'idle' a response in flight carries close", async t => {
+  const { client, upgrade } = await start(t)
+  const one = client()
+  const answer = one.get('/slow?ms=drain')
+  await sleep(50)
+  await upgrade()
+  t.match((await answer).headers, { connection: 'close' })
+})
+
+t.test('with handover false an idle connection waits for one more request', async t => {
+  const { server, client } = await start(t, { options: { handover: false } })
+  const one = client()
+  await ask(one)
+  await server.reload()
+  await sleep(200)
+  const { headers, body } = await one.get('/')
+  t.match(headers, { connection: 'close' })
+  t.match(JSON.parse(body.toString()), { generation: 1 })
+  await server.line('generation retired')
+})
+
+t.test('where Node.js hides what is needed, a warning says so once and no request is lost', async t => {
+  const { server, client } = await start(t, { hide: true })
+  const one = client()
+  await ask(one)
+  await server.reload()
+  t.match(await server.line(/hides what handover needs/), { level: 40 })
+  t.match((await one.get('/')).headers, { connection: 'close' })
+  await server.line('generation retired')
+  t.match(await ask(one), { generation: 2 })
+})
+
+t.test(
+  'each connection arrives at its own listener: two instances, localhost on ::1, a Unix socket',
+  async t => {
+    const release = { dualLocalhost: true, listen: [{ port: 0 }, { path: 'app.sock' }, { port: 0 }] }
+    const server = startServer(t, { release })
+    const bound: any[] = []
+    for (const _ of release.listen) bound.push((await server.line('listening on')).bound)
+    const socketPath = path.join(server.directory, 'app.sock')
+    const clients = [
+      { index: 0, client: new Client({ host: '127.0.0.1', port: bound[0][0].port }) },
+      { index: 0, client: new Client({ host: '::1', port: bound[0][0].port }) },
+      { index: 1, client: new Client({ path: socketPath }) },
+      { index: 2, client: new Client({ host: '127.0.0.1', port: bound[2][0].port }) },
+      { index: 2, client: new Client({ host: '::1', port: bound[2][0].port }) }
+    ]
+    const before: any[] = []
+    for (const { client, index } of clients) {
+      t.match(await ask(client), { index, generation: 1 })
+      before.push(await ask(client, '/remote'))
+    }
+    for (const generation of [2, 3]) {
+      await server.reload()
+      await server.line('generation retired')
+      for (const [at, { client, index }] of clients.entries()) {
+        t.match(await ask(client), { index, generation })
+        t.same(
+          await ask(client, '/remote'),
+          before[at],
+          'request.ip, remoteAddress and localPort are as before'
+        )
+        t.equal(client.opened, 1)
+      }
+    }
+    for (const { client } of clients) client.close()
+  }
+)
+
+t.test('half a request in the segment of the one before keeps the connection where it is', async t => {
+  const { client, server } = await start(t)
+  const one = client()
+  const socket = await one.socket()
+  socket.write('GET / HTTP/1.1\r\nHost: test\r\n\r\nGET / HT')
+  await one.response()
+  await server.reload()
+  await sleep(200)
+  socket.write('TP/1.1\r\nHost: test\r\n\r\n')
+  const { headers, body } = await one.response()
+  t.match(headers, { connection: 'close' })
+  t.match(JSON.parse(body.toString()), { generation: 1 })
+})
+
+t.test(
+  'an adopted connection ends quietly after its keep-alive time, which goes on, and never with a 408',
+  async t => {
+    const { client, upgrade } = await start(t, {
+      fastify: { keepAliveTimeout: 2_000, http: { connectionsCheckingInterval: 50, headersTimeout: 500 } }
+    })
+    const one = client()
+    await ask(one)
+    const begun = performance.now()
+    const socket = await one.socket()
+    let bytes = 0
+    socket.on('data', chunk => (bytes += chunk.length))
+    await sleep(1_000)
+    await upgrade()
+    await once(socket, 'end')
+    const lasted = performance.now() - begun
+    t.equal(bytes, 0, 'not a word')
+    t.ok(lasted > 2_000 && lasted < 4_000, `after ${lasted} ms: 2 s, and Node's buffer of one`)
+  }
+)
+
+t.test('headersTimeout and requestTimeout hold on an adopted connection', async t => {
+  const { client, upgrade } = await start(t, {
+    fastify: { requestTimeout: 900, http: { connectionsCheckingInterval: 50, headersTimeout: 600 } }
+  })
+  const [head, body, fresh] = [client(), client(), client()]
+  for (const each of [head, body]) await ask(each)
+  await fresh.socket()
+  await sleep(20)
+  await upgrade()
+  ;(await head.socket()).write('GET / HTT')
+  ;(await body.socket()).write(
+    'POST / HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 5\r\n\r\n12'
+  )
+  for (const each of [head, body, fresh]) await t.rejects(each.response(), { message: /408/ })
+})
+
+t.test('a slow handler of an adopted connection is not cut by the keep-alive time of before', async t => {
+  const { client, upgrade } = await start(t, { fastify: { keepAliveTimeout: 500 } })
+  const one = client()
+  await ask(one)
+  await upgrade()
+  t.match(await ask(one, '/slow?ms=2500'), { generation: 2 })
+})
+
+t.test('maxRequestsPerSocket holds on an adopted connection', async t => {
+  const { client, upgrade } = await start(t, { fastify: { maxRequestsPerSocket: 2 } })
+  const one = client()
+  await ask(one)
+  await upgrade()
+  const connections = [(await one.get('/')).headers.connection]
+  if (connections[0] !== 'close') connections.push((await one.get('/')).headers.connection)
+  t.equal(connections.at(-1), 'close')
+})
+
+t.test('a client that half-closes after its request is served as on an accepted connection', async t => {
+  const { client, upgrade } = await start(t)
+  const one = client()
+  await ask(one)
+  await upgrade()
+  const socket = await one.socket()
+  socket.end('GET / HTTP/1.1\r\nHost: test\r\n\r\n')
+  t.match(JSON.parse((await one.response()).body.toString()), { generation: 2 })
+})
+
+t.test('an adopted connection is counted, and its response is waited for in a drain', async t => {
+  const { server, client, upgrade } = await start(t)
+  const [one, other] = [client(), client()]
+  await ask(one)
+  await ask(other)
+  await upgrade()
+  t.same(await ask(one, '/open'), { count: { fresh: 0, idle: 1, active: 1, detached: 0 } })
+  const answer = one.get('/slow?ms=drain')
+  await sleep(50)
+  server.kill('SIGTERM')
+  t.match(await answer, { status: 200, headers: { connection: 'close' } })
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+t.test(
+  'a connection whose listener the new version has dropped is refused, and drained by the old',
+  async t => {
+    const options = { claimTimeout: 200 }
+    const server = startServer(t, {
+      release: { options, listen: [{ path: 'kept.sock' }, { path: 'dropped.sock' }] }
+    })
+    await server.line('listening on')
+    await server.line('listening on')
+    const [kept, dropped] = ['kept.sock', 'dropped.sock'].map(
+      name => new Client({ path: path.join(server.directory, name) })
+    )
+    await ask(kept!)
+    await ask(dropped!)
+    server.deploy({ options, listen: [{ path: 'kept.sock' }] })
+    await server.reload()
+    await sleep(200)
+    t.match(await ask(kept!), { generation: 2 })
+    const { headers, body } = await dropped!.get('/')
+    t.match(headers, { connection: 'close' })
+    t.match(JSON.parse(body.toString()), { generation: 1, index: 1 })
+    t.match(await server.line('drained', ({ refused }) => refused === 1), {})
+    for (const each of [kept, dropped]) each!.close()
+  }
+)
+
+t.test(
+  'a new process at its descriptor limit refuses, and the old one keeps serving',
+  { skip: process.platform !== 'linux' },
+  async t => {
+    const { server, client } = await start(t)
+    const clients = Array.from({ length: 100 }, client)
+    for (const each of clients) await ask(each)
+    server.deploy({ listen: [{ port: 0, host: '127.0.0.1' }], descriptors: 50 })
+    await server.reload()
+    await sleep(1_000)
+    const generations: Record<number, number> = {}
+    for (const each of clients) {
+      const { generation } = await ask(each)
+      each.close()
+      generations[generation] = (generations[generation] ?? 0) + 1
+    }
+    t.comment(generations)
+    t.ok(generations[1]! > 50 && generations[2]! > 5, 'both have answered')
+    t.equal(generations[1]! + generations[2]!, 100, 'nobody was left without an answer')
+    t.match(await server.line('drained'), { refused: generations[1] })
+  }
+)
+
+t.test(
+  "a child of the application doesn't inherit a connection",
+  { skip: process.platform !== 'linux' },
+  async t => {
+    const { client, upgrade, server } = await start(t, { descriptors: 4_096 })
+    const one = client()
+    await ask(one)
+    await upgrade()
+    const { pid } = await ask(one)
+    t.ok(pid !== server.pid)
+    const flags = readdirSync(`/proc/${pid}/fdinfo`).map(fd => ({
+      fd,
+      info: readLink(`/proc/${pid}/fd/${fd}`),
+      flags: readFlags(pid, fd)
+    }))
+    const sockets = flags.filter(({ fd, info }) => Number(fd) > 2 && info.startsWith('socket:'))
+    t.ok(sockets.length >= 3)
+    for (const { fd, flags } of sockets) t.ok(flags & 0o2000000, `descriptor ${fd} is closed on exec`)
+  }
+)
+
+function readLink(file: string): string {
+  try {
+    return readlinkSync(file)
+  } catch {
+    return ''
+  }
+}
+
+function readFlags(pid: number, fd: string): number {
+  const match = /flags:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))
+  return Number.parseInt(match?.[1] ?? '0', 8)
+}
