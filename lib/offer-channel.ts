@@ -22,11 +22,11 @@ export function createOfferChannel(
   const waiting = new Map<number, (answer: OfferAnswer) => void>()
   const arrived = new Set<number>()
   let lastId = 0
-  let closed: 'unavailable' | 'lost' | undefined
+  let isClosed = false
 
   return {
     offer(offer: ConnectionOffer, handle: RawHandle) {
-      if (closed !== undefined) return Promise.resolve(closed)
+      if (isClosed) return Promise.resolve('unavailable')
       return new Promise(resolve => {
         const id = ++lastId
         waiting.set(id, resolve)
@@ -53,7 +53,7 @@ export function createOfferChannel(
     },
 
     close(answer) {
-      closed = answer
+      isClosed = true
       for (const resolve of waiting.values()) resolve(answer)
       waiting.clear()
     }

@@ -37,6 +37,11 @@ export class Client {
     this.#timeout = timeout
   }
 
+  /** How the connection of now has ended, without an announcement. */
+  get ended(): Failure | undefined {
+    return this.#ended?.failure
+  }
+
   /** The socket of now, for tests that write bytes of their own. */
   async socket(): Promise<Socket> {
     if (this.#socket && !this.#ended) return this.#socket

@@ -1,0 +1,211 @@
+/** What may go wrong while connections are handed over, and what clients see of it: nothing, or a clean end. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { Client } from '../helper/http-client.ts'
+import { load } from '../helper/load.ts'
+import { startServer } from '../helper/server.ts'
+
+/** So many that a handover lasts for some hundred milliseconds. */
+const many = 1_500
+
+async function start(t: Test, connections: number, release: object = {}) {
+  const full = { listen: [{ port: 0, host: '127.0.0.1' }], ...release }
+  const server = startServer(t, { release: full })
+  const address = { host: '127.0.0.1', port: await server.port() }
+  const clients = Array.from({ length: connections }, () => new Client(address))
+  t.teardown(() => clients.map(client => client.close()))
+  for (const client of clients) await client.get('/')
+  return { server, address, clients, release: full }
+}
+
+/** One request on every connection that is open: how often which generation answered, or what went wrong. */
+async function askAll(clients: Client[]): Promise<Record<string, number>> {
+  const results: Record<string, number> = {}
+  await Promise.all(
+    clients.map(async client => {
+      const result =
+        client.ended ??
+        (await client.get('/').then(
+          ({ body }) => `generation ${JSON.parse(body.toString()).generation}`,
+          ({ failure }) => failure
+        ))
+      results[result] = (results[result] ?? 0) + 1
+    })
+  )
+  return results
+}
+
+const sum = (results: Record<string, number>) =>
+  Object.values(results).reduce((total, count) => total + count, 0)
+const answered = (results: Record<string, number>) =>
+  sum(Object.fromEntries(Object.entries(results).filter(([name]) => name.startsWith('generation'))))
+
+t.test('SIGKILL of the new process before the handover: the old one serves all', async t => {
+  const { server, clients, release } = await start(t, 100)
+  server.deploy({ ...release, boot: 'slow', bootTime: 500 })
+  server.kill('SIGHUP')
+  const { pid } = await server.line('generation spawned')
+  await sleep(200)
+  process.kill(pid, 'SIGKILL')
+  await server.line('upgrade failed')
+  t.same(await askAll(clients), { 'generation 1': 100 })
+})
+
+t.test(
+  'SIGKILL of the new process during the handover: what it had not taken is served by the others',
+  async t => {
+    const { server, clients } = await start(t, many)
+    const { pid } = await server.reload()
+    await sleep(80)
+    process.kill(pid, 'SIGKILL')
+    await server.line('generation died')
+    const { generation } = await server.line('generation ready')
+    t.equal(generation, 3)
+    const results = await askAll(clients)
+    t.comment(results)
+    t.equal(results.timeout, undefined, 'nobody hangs')
+    t.ok(answered(results) >= many * 0.2, 'many were not with the dead one')
+    t.equal(
+      answered(results) + (results.eof ?? 0) + (results.reset ?? 0),
+      many,
+      'what was with it ended with it'
+    )
+    await server.line('generation retired', line => line.generation === 1)
+    t.same(await server.line('drained', line => line.reason === 'upgrade').then(line => line.refused), 0)
+  }
+)
+
+t.test(
+  'SIGKILL of the new process after the handover: it is replaced, and new connections are served',
+  async t => {
+    const { server, address } = await start(t, 50)
+    const { pid } = await server.reload()
+    await server.line('generation retired')
+    process.kill(pid, 'SIGKILL')
+    await server.line('generation died')
+    t.same(await askAll([new Client(address)]), { 'generation 3': 1 })
+  }
+)
+
+t.test('SIGKILL of the old process during the handover: what was adopted lives on', async t => {
+  const { server, clients } = await start(t, many)
+  const { pid } = await server.reload() // from here on worker to worker
+  await server.line('generation retired')
+  await server.reload()
+  await sleep(50)
+  process.kill(pid, 'SIGKILL')
+  await server.line('generation retired', ({ signal }) => signal === 'SIGKILL')
+  const results = await askAll(clients)
+  t.comment(results)
+  t.ok(results['generation 3']! > 20, 'those that had been handed over')
+  t.equal(
+    results['generation 3']! + (results.eof ?? 0) + (results.reset ?? 0),
+    many,
+    'the others have ended cleanly'
+  )
+})
+
+t.test(
+  'SIGSTOP of the new process for longer than the drain: nobody reads on, and nothing is lost',
+  async t => {
+    const { server, clients } = await start(t, many, { options: { drainTimeout: 1_000 } })
+    const { pid } = await server.reload()
+    await sleep(60)
+    process.kill(pid, 'SIGSTOP')
+    await server.line('generation retired', ({ generation }) => generation === 1)
+    await sleep(200)
+    process.kill(pid, 'SIGCONT')
+    const results = await askAll(clients)
+    t.comment(results)
+    t.ok(results['generation 2']! > 20, 'what had been offered is adopted when it goes on')
+    t.equal(
+      results['generation 2']! + (results.eof ?? 0) + (results.reset ?? 0),
+      many,
+      'the rest ended at the deadline'
+    )
+  }
+)
+
+t.test('SIGKILL of the master during a relay: each connection is served or ended, none hangs', async t => {
+  const { server, clients } = await start(t, many, { options: { drainTimeout: 3_000 } })
+  await server.reload()
+  await server.line('generation retired')
+  await server.reload() // from worker to worker through the master
+  await sleep(80)
+  server.kill('SIGKILL')
+  await server.line(/master lost/)
+  const results = await askAll(clients)
+  t.comment(results)
+  t.equal(results.timeout, undefined, 'none hangs')
+  t.ok(answered(results) >= many - 5, 'at most those that were on their way have ended')
+  t.equal(sum(results), many)
+})
+
+t.test('two upgrades back to back: the connections end up in the last one', async t => {
+  const { server, clients } = await start(t, many)
+  await server.reload()
+  await server.reload()
+  await server.line('generation retired')
+  await server.line('generation retired')
+  t.same(await askAll(clients), { 'generation 3': many })
+  t.ok(clients.every(({ opened }) => opened === 1))
+})
+
+t.test('SIGTERM in the middle of a handover: everything ends, with code 0', async t => {
+  const { server, address } = await start(t, many)
+  await server.reload()
+  await sleep(60)
+  const slow = new Client(address).get('/slow?ms=300')
+  await sleep(20)
+  server.kill('SIGTERM')
+  t.match(await slow, { status: 200 })
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+t.test('500 connections whose next request is written while they are offered lose none', async t => {
+  for (const handover of ['idle', 'all']) {
+    const { server, clients } = await start(t, 500, { options: { handover } })
+    for (const _ of [2, 3]) {
+      await server.reload()
+      // Requests go on all through the handover, a turn of ten at a time.
+      const answers: Promise<unknown>[] = []
+      for (const [index, client] of clients.entries()) {
+        answers.push(
+          client.get('/').then(
+            () => 'answered',
+            ({ failure }) => failure
+          )
+        )
+        if (index % 10 === 0) await sleep(1)
+      }
+      t.same(new Set(await Promise.all(answers)), new Set(['answered']))
+      await server.line('generation retired')
+    }
+    if (handover === 'all')
+      t.ok(
+        clients.every(({ opened }) => opened === 1),
+        'on the same 500 connections'
+      )
+  }
+})
+
+t.test('deaths under load cost at most what the dead one had', async t => {
+  const { server, address } = await start(t, 0, { options: { handover: 'all' } })
+  const controller = new AbortController()
+  const running = load(address, { clients: 50, pause: [0, 20], done: controller.signal })
+  for (let round = 0; round < 2; round++) {
+    await sleep(500)
+    const { pid } = await server.reload()
+    await server.line('generation retired', line => line.pid !== pid)
+    await sleep(200)
+    process.kill(pid, 'SIGKILL')
+    await server.line('generation ready', line => line.replaces !== undefined || line.pid !== pid)
+  }
+  await sleep(500)
+  controller.abort()
+  const { failures } = await running
+  t.comment(failures)
+  t.equal(failures.timeout, undefined)
+  t.equal(failures.refused, undefined)
+  t.ok((failures.eof ?? 0) + (failures.reset ?? 0) <= 100, 'each death at most once for each connection')
+})
