@@ -11,18 +11,28 @@ const upgrades = Number(process.env.EXPERIMENT_UPGRADES ?? 10)
 
 interface Scenario extends Omit<LoadOptions, 'done'> {
   readonly title: string
+  readonly handover?: 'idle' | 'all'
 }
 
 const scenarios: Scenario[] = [
   { title: '30 clients without a pause lose no request', clients: 30 },
   { title: '30 clients with a connection for each request lose none', clients: 30, fresh: true },
   { title: '30 clients with pauses of 0 to 20 ms lose none', clients: 30, pause: [0, 20] },
-  { title: '30 clients with pauses of 100 to 700 ms lose none', clients: 30, pause: [100, 700] }
+  { title: '30 clients with pauses of 100 to 700 ms lose none', clients: 30, pause: [100, 700] },
+  { title: '300 clients with pauses of 0 to 20 ms lose none', clients: 300, pause: [0, 20] },
+  {
+    title: "300 clients lose none on the same 300 connections, with handover 'all'",
+    clients: 300,
+    pause: [0, 20],
+    handover: 'all'
+  }
 ]
 
-for (const { title, ...scenario } of scenarios) {
+for (const { title, handover = 'idle', ...scenario } of scenarios) {
   t.test(title, async t => {
-    const server = startServer(t, { release: { listen: [{ port: 0, host: '127.0.0.1' }] } })
+    const server = startServer(t, {
+      release: { listen: [{ port: 0, host: '127.0.0.1' }], options: { handover } }
+    })
     const port = await server.port()
     const controller = new AbortController()
     const running = load({ host: '127.0.0.1', port }, { ...scenario, done: controller.signal })
@@ -36,8 +46,9 @@ for (const { title, ...scenario } of scenarios) {
     const result = await running
     t.comment(JSON.stringify(result))
     t.same(result.failures, {}, 'no request fails')
+    if (handover === 'all') t.equal(result.opened, scenario.clients, 'and no connection is made anew')
     t.equal(generations.size, upgrades + 1, 'every upgrade succeeds')
-    t.ok(Object.keys(result.generations).length > upgrades, 'every generation serves')
+    t.ok(Object.keys(result.generations).length > upgrades / 2, 'one generation after the other serves')
     server.kill('SIGTERM')
     t.same(await server.exit(), { code: 0, signal: null })
   })
