@@ -1,10 +1,11 @@
-import net, { type Server, type Socket } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { type ConnectionState, connectionsOf, countConnections } from './connections.js'
 import { announceClose } from './drain-http1.js'
 import { createHandover, type Handover, isMovable } from './handover.js'
 import { connectionsAtRest } from './node-internals.js'
 import type { ListenerAddress, Relay } from './protocol.js'
+import { holdClose, stopAccepting } from './stop-accepting.js'
 
 /** Why a generation is on its way out: a next one serves, or nobody follows. */
 export type DrainReason = 'upgrade' | 'close'
@@ -59,7 +60,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   let lookTime = 0
   let finished = false
   const stopAnnouncing = announceClose(connections, {
-    wants: socket => handover === undefined || options.handover === 'idle' || handover.isRefused(socket),
+    wants: socket => options.handover !== 'all' || options.reason() === 'close' || !handover?.mayTake(socket),
     onResponseEnd: touch
   })
   for (const { sockets } of connections.values()) {
@@ -193,43 +194,6 @@ function held({ fresh, idle, active }: { fresh: number; idle: number; active: nu
 function cut(socket: Socket): void {
   socket.end()
   setTimeout(() => socket.destroy(), cutDelay)
-}
-
-/**
- * `http.Server#close()` would destroy responses that are not flushed yet, and stop the timer behind
- * `headersTimeout` and `requestTimeout`; net's only stops accepting. Whoever closes the server properly later
- * makes it emit 'close' once more.
- * @returns resolves when the last connection that it accepted itself has gone
- */
-function stopAccepting(server: Server): Promise<void> {
-  return new Promise(resolve => {
-    if (!server.listening) return resolve()
-    server.once('close', () => resolve())
-    net.Server.prototype.close.call(server)
-  })
-}
-
-/**
- * While a server drains, its own `close()` waits, whoever calls it. Fastify closes its second server for
- * `localhost` the moment the first one has no connection left, not knowing of requests on the second.
- * @returns a function that makes up for the calls
- */
-function holdClose(server: Server): () => void {
-  const calls: ((error?: Error) => void)[] = []
-  const own = Object.getOwnPropertyDescriptor(server, 'close')
-  Object.defineProperty(server, 'close', {
-    configurable: true,
-    writable: true,
-    value(this: Server, callback: (error?: Error) => void = () => {}) {
-      calls.push(callback)
-      return this
-    }
-  })
-  return function release() {
-    if (own) Object.defineProperty(server, 'close', own)
-    else delete (server as Partial<Server>).close
-    for (const callback of calls) server.close(callback)
-  }
 }
 
 function withResolvers(): { promise: Promise<void>; resolve: () => void } {

@@ -24,8 +24,8 @@ export interface Handover {
   consider(server: Server, socket: Socket, state: 'idle' | 'fresh', soon: boolean): void
   /** Whether another process may read it: this one may close it, and do nothing else to it. */
   isAway(socket: Socket): boolean
-  /** Whether it was refused: it stays, and is drained. */
-  isRefused(socket: Socket): boolean
+  /** Whether it may go yet: not so if it was refused, or nobody is there to take connections. */
+  mayTake(socket: Socket): boolean
   readonly report: HandoverReport
 }
 
@@ -55,6 +55,7 @@ export function createHandover(
   const away = new Set<Socket>()
   const refused = new WeakSet<Socket>()
   const report = { moved: 0, refused: 0, longestPause: 0 }
+  let isOpen = true
 
   return {
     consider(server, socket, state, soon) {
@@ -65,7 +66,7 @@ export function createHandover(
       pump()
     },
     isAway: socket => away.has(socket),
-    isRefused: socket => refused.has(socket),
+    mayTake: socket => isOpen && !refused.has(socket),
     report
   }
 
@@ -91,6 +92,7 @@ export function createHandover(
     const answer = await relay({ listener, idleTime }, handle)
     away.delete(socket)
     report.longestPause = Math.max(report.longestPause, Math.ceil(performance.now() - begun))
+    isOpen = answer === 'adopted' || answer === 'refused'
     settle(socket, answer, resume)
     pump()
   }
