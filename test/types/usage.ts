@@ -8,7 +8,9 @@ import gracefulUpgrade, {
   type UpgradeResult
 } from 'fastify-graceful-upgrade'
 
-const app = Fastify(serverOptions({ logger: true, gracefulUpgrade: { pollInterval: 250, closeSignals: ['SIGTERM'] } }))
+const app = Fastify(
+  serverOptions({ logger: true, gracefulUpgrade: { pollInterval: 250, closeSignals: ['SIGTERM'] } })
+)
 await app.register(gracefulUpgrade)
 await app.register(gracefulUpgrade, { drainTimeout: 20_000, reloadSignal: false, closeSignals: false })
 
