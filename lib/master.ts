@@ -109,7 +109,7 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
     if (old.pid === process.pid) onRetire?.()
     void old.retire().then(({ code, signal }) => {
       const ms = Math.round(performance.now() - begun)
-      log.info({ generation: old.number, pid: old.pid, ms, code, signal }, 'generation retired')
+      log.info({ generation: old.number, generationPid: old.pid, ms, code, signal }, 'generation retired')
       retiring.delete(old)
       old.release()
     })
@@ -131,12 +131,12 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   function onDeath(dead: Generation, { code, signal }: Ending, served: number): void {
     if (isClosing()) return
     if (code === 0) {
-      log.info({ generation: dead.number, pid: dead.pid }, 'generation ended by itself')
+      log.info({ generation: dead.number, generationPid: dead.pid }, 'generation ended by itself')
       void close(null).then(() => onEnd(0))
       return
     }
     if (served >= healthyTime) failures = 0
-    log.error({ generation: dead.number, pid: dead.pid, code, signal }, 'generation died')
+    log.error({ generation: dead.number, generationPid: dead.pid, code, signal }, 'generation died')
     replace(dead)
   }
 
@@ -169,13 +169,13 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
       const unclaimed = await next.ready
       if (isClosing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
       const ms = Math.round(performance.now() - begun)
-      log.info({ generation, pid, ms, unclaimed }, 'generation ready')
+      log.info({ generation, generationPid: pid, ms, unclaimed }, 'generation ready')
       return { generation, pid, ms }
     } catch (error) {
       next.kill()
       void next.ended.then(() => next.release())
       if (isClosing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING', undefined, { cause: error })
-      log.error({ err: error, generation, pid }, 'upgrade failed')
+      log.error({ err: error, generation, generationPid: pid }, 'upgrade failed')
       throw error
     }
   }

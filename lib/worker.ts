@@ -67,7 +67,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
   })
   const ready = whenReady()
   ready.catch(() => {})
-  if (child.pid !== undefined) log.info({ generation: number, pid }, 'generation spawned')
+  if (child.pid !== undefined) log.info({ generation: number, generationPid: pid }, 'generation spawned')
 
   return {
     number,
@@ -164,7 +164,10 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
   async function end(message: MasterMessage): Promise<Ending> {
     send(message)
     const timer = setTimeout(() => {
-      log.error({ generation: number, pid, ms: settings.endTimeout }, 'generation does not end, killing it')
+      log.error(
+        { generation: number, generationPid: pid, ms: settings.endTimeout },
+        'generation does not end, killing it'
+      )
       child.kill('SIGKILL')
     }, settings.endTimeout)
     const ending = await ended

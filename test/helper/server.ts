@@ -86,6 +86,8 @@ export function startServer(t: Test, options: StartOptions = {}): Server {
       line = { msg: text, pid: 0, generation: 0 }
     }
     lines.push(line)
+    // A master speaks of another process than its own.
+    if (line.generationPid) Object.assign(line, { pid: line.generationPid })
     if (line.pid) pids.add(line.pid)
     for (const look of [...waiting]) look()
   })
