@@ -22,8 +22,15 @@ const waysOut: Record<string, (server: Server, client: Client) => Promise<unknow
   }
 }
 
-async function start(t: Test, release: object = {}) {
-  const server = startServer(t, { release: { listen: [{ port: 0, host: '127.0.0.1' }], ...release } })
+/** Without handover, which has stories of its own: what is told here holds for connections that stay. */
+async function start(t: Test, { options, ...release }: { options?: object; [key: string]: unknown } = {}) {
+  const server = startServer(t, {
+    release: {
+      listen: [{ port: 0, host: '127.0.0.1' }],
+      options: { handover: false, ...options },
+      ...release
+    }
+  })
   const address = { host: '127.0.0.1', port: await server.port() }
   return { server, address, client: () => new Client(address) }
 }
