@@ -64,7 +64,7 @@ const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyIn
     ready: thisProcess.declareReady
   })
 
-  thisProcess.application.add(instance)
+  thisProcess.add(instance)
   app.addHook('onReady', async () => {
     drainBeforeClose(app, () => instance.drain('close'))
     thisProcess.booted(instance)

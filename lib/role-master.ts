@@ -1,5 +1,9 @@
+import cluster from 'node:cluster'
+import { isMainThread } from 'node:worker_threads'
 import { generationHere } from './application.js'
+import { GracefulUpgradeError } from './errors.js'
 import { createMaster, type Master } from './master.js'
+import type { UpgradeResult } from './protocol.js'
 import { type Household, passedOn, type Role } from './role.js'
 import { listenersOf, onClose, onReload } from './signals.js'
 import { startWorker } from './worker.js'
@@ -23,15 +27,23 @@ export function playMaster({ generation, application, listeners, context, standa
   })
   let closing = close(closeSignals || [], closeSignals !== false)
   const leaveReload = onReload(reloadSignal, log, {
-    reload: () => void master.upgrade().catch(() => {}), // it has been logged
+    reload: () => void upgrade().catch(() => {}), // it has been logged
     onHangup: () => closing.closeNow()
   })
   return {
-    upgrade: master.upgrade,
+    upgrade,
     leave() {
       closing.leave()
       leaveReload()
     }
+  }
+
+  async function upgrade(): Promise<UpgradeResult> {
+    const reason = whyUnsupported()
+    if (reason === undefined) return master.upgrade()
+    const error = new GracefulUpgradeError('GRACEFUL_UPGRADE_UNSUPPORTED', reason)
+    log.warn({ err: error }, 'upgrade refused')
+    throw error
   }
 
   function close(signals: readonly NodeJS.Signals[], errors: boolean) {
@@ -50,4 +62,12 @@ export function playMaster({ generation, application, listeners, context, standa
     old.leave()
     takeOff()
   }
+}
+
+function whyUnsupported(): string | undefined {
+  if (process.platform === 'win32') return 'Windows cannot pass a listening socket on to another process'
+  if (cluster.isWorker)
+    return "in a node:cluster worker the sockets are the primary's: run without node:cluster"
+  if (!isMainThread) return 'in a worker thread: listen in the main thread'
+  return undefined
 }

@@ -2,7 +2,6 @@
  * What is one per process by nature, in one place: what it listens on, its application, and its role. All else
  * is made from here, and given what it needs.
  */
-import cluster from 'node:cluster'
 import { createApplication } from './application.js'
 import { GracefulUpgradeError } from './errors.js'
 import type { Instance } from './instance.js'
@@ -13,6 +12,9 @@ import type { Household, Role } from './role.js'
 import { playMaster } from './role-master.js'
 import { playWorker } from './role-worker.js'
 import { openStandardError } from './standard-error.js'
+
+/** Where copies of this package find each other. */
+const copy = Symbol.for('fastify-graceful-upgrade')
 
 const inheritance = readInheritance(process.env[inheritanceVariable], process.ppid, isAlive)
 delete process.env[inheritanceVariable] // not for the application's own children
@@ -47,16 +49,26 @@ function onAlone(): void {
 
 /** Asks whoever is the master for an upgrade. */
 export function upgrade(): Promise<UpgradeResult> {
-  const unsupported = whyUnsupported()
-  if (unsupported !== undefined) {
-    return Promise.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_UNSUPPORTED', unsupported))
-  }
   return role?.upgrade() ?? Promise.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_NOT_SERVING'))
 }
 
 /** The application says that it listens on all that it wants. */
 export function declareReady(): void {
   worker?.declareReady()
+}
+
+/**
+ * @throws GRACEFUL_UPGRADE_DUPLICATE if another copy of this package has an instance in this process: both would
+ * answer the same signal
+ */
+export function add(instance: Instance): void {
+  const process = globalThis as { [copy]?: unknown }
+  process[copy] ??= application
+  if (process[copy] !== application) {
+    const detail = 'let all of them resolve to one (npm ls fastify-graceful-upgrade)'
+    throw new GracefulUpgradeError('GRACEFUL_UPGRADE_DUPLICATE', detail)
+  }
+  application.add(instance)
 }
 
 export function booted(instance: Instance): void {
@@ -79,11 +91,4 @@ function isAlive(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
-}
-
-function whyUnsupported(): string | undefined {
-  if (process.platform === 'win32') return 'Windows cannot pass a listening socket on to another process'
-  if (cluster.isWorker)
-    return "in a node:cluster worker the sockets are the primary's: run without node:cluster"
-  return undefined
 }

@@ -224,3 +224,23 @@ t.test('upgrades while older generations still drain are possible', async t => {
     await server.line('generation retired', ({ generation }) => generation === index + 1)
   }
 })
+
+for (const where of ['cluster', 'thread']) {
+  t.test(
+    `where an upgrade is not possible (${where}) it is refused with a reason, and the server serves on`,
+    async t => {
+      const server = startServer(t, { fixture: 'elsewhere.js', env: { WHERE: where } })
+      const client = new Client({ host: '127.0.0.1', port: await server.port() })
+      await t.rejects(client.post('/upgrade', '', { 'Content-Type': 'application/json' }), {
+        message: /GRACEFUL_UPGRADE_UNSUPPORTED|Bad Request/
+      })
+      const { pid } = await ask(client)
+      if (where === 'cluster') {
+        process.kill(pid, 'SIGHUP')
+        t.match(await server.line('upgrade refused'), { err: { code: 'GRACEFUL_UPGRADE_UNSUPPORTED' } })
+      }
+      t.match(await ask(client), { pid })
+      client.close()
+    }
+  )
+}

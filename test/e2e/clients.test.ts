@@ -1,0 +1,301 @@
+/** What clients that others wrote say of a server that is upgraded under their load: none reports a failure. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { Pool } from 'undici'
+import { cleanEnvironment, startServer } from '../helper/server.ts'
+
+const autocannon = createRequire(import.meta.url)('autocannon')
+
+const upgrades = Number(process.env.UPGRADES ?? 4)
+/** Milliseconds from one upgrade to the next, or longer if it isn't ready then. */
+const period = 700
+const connections = 20
+const form = 'application/x-www-form-urlencoded'
+
+/** What a client says at its end. */
+interface Report {
+  /** Answers that it counts as good. */
+  readonly answers: number
+  readonly failures: Record<string, number>
+  /** Answers by the generation that gave them, where the client lets us see them. */
+  readonly generations?: Record<number, number>
+}
+
+interface Load {
+  readonly t: Test
+  readonly handover: 'idle' | 'all'
+  readonly origin: string
+  /** Removed at the end of the test. */
+  readonly directory: string
+  readonly done: AbortSignal
+}
+
+interface Kind {
+  readonly title: string
+  readonly command?: readonly [name: string, ...args: string[]]
+  readonly run: (load: Load) => Promise<Report>
+}
+
+const kinds: Kind[] = [
+  { title: 'undici posts streams, which it cannot send twice, and loses none', run: runUndici },
+  { title: 'autocannon counts no error, timeout or mismatch', run: runAutocannon },
+  { title: 'wrk counts no socket error', command: ['wrk', '-v'], run: runWrk },
+  {
+    title: 'ab, on HTTP/1.0 keep-alive connections, counts no failed request',
+    command: ['ab', '-V'],
+    run: runAb
+  },
+  { title: 'curl reconnects only where the server has said close', command: ['curl', '-V'], run: runCurl },
+  {
+    title: "Go's net/http posts readers, which it cannot send twice, and loses none",
+    command: ['go', 'version'],
+    run: runGo
+  }
+]
+
+for (const handover of ['idle', 'all'] as const) {
+  for (const { title, command, run } of kinds) {
+    const skip = command && !isInstalled(command) ? `${command[0]} is not installed` : false
+    t.test(`with handover '${handover}' ${title}`, { skip }, async t => {
+      const server = startServer(t, {
+        release: { listen: [{ port: 0, host: '127.0.0.1' }], options: { handover } }
+      })
+      const origin = `http://127.0.0.1:${await server.port()}`
+      const controller = new AbortController()
+      t.teardown(() => controller.abort())
+      const [report] = await Promise.all([
+        run({ t, handover, origin, directory: server.directory, done: controller.signal }),
+        upgradeAll().finally(() => controller.abort())
+      ])
+      for (let generation = 1; generation <= upgrades; generation++) {
+        await server.line('generation retired', line => line.generation === generation)
+      }
+      server.kill('SIGTERM')
+      t.same(await server.exit(), { code: 0, signal: null }, 'the server ends well')
+      const drains = server.lines.filter(({ msg, reason }) => msg === 'drained' && reason === 'upgrade')
+      const moved = drains.map(line => line.moved)
+      t.comment(JSON.stringify({ ...report, moved }))
+      t.same(report.failures, {}, 'no failure')
+      t.ok(report.answers > upgrades, 'there was load')
+      t.ok(
+        drains.every(({ refused }) => refused === 0),
+        'every connection that was offered was taken'
+      )
+      if (handover === 'all') {
+        t.ok(moved.some(Boolean), 'connections were handed over')
+        t.ok(Math.max(...moved) <= connections, 'each once')
+      }
+      if (report.generations) {
+        t.equal(Object.keys(report.generations).length, upgrades + 1, 'every generation has answered')
+      }
+
+      async function upgradeAll(): Promise<void> {
+        await sleep(period)
+        for (let generation = 2; generation <= upgrades + 1; generation++) {
+          const [line] = await Promise.all([server.reload(), sleep(period)])
+          t.equal(line.generation, generation, 'the upgrade succeeds')
+        }
+        await sleep(period)
+      }
+    })
+  }
+}
+
+/** Its retries are an interceptor of their own, which is not here. */
+async function runUndici({ t, origin, done }: Load): Promise<Report> {
+  const report = {
+    answers: 0,
+    failures: {} as Record<string, number>,
+    generations: {} as Record<number, number>
+  }
+  const pool = new Pool(origin, { connections })
+  t.teardown(() => pool.destroy())
+  await Promise.all(Array.from({ length: connections }, (_, index) => client(index)))
+  await pool.close()
+  return report
+
+  async function client(index: number): Promise<void> {
+    for (let request = 0; !done.aborted; request++) {
+      if (index % 2 === 0) await sleep(Math.random() * 20)
+      const sent = `client=${index}&n=${request}`
+      try {
+        const { statusCode, body } = await pool.request({
+          path: '/',
+          method: 'POST',
+          headers: { 'content-type': form },
+          body: index % 4 < 2 ? (inParts(sent) as unknown as Readable) : Readable.from(inParts(sent))
+        })
+        const text = await body.text()
+        if (statusCode !== 200) throw new Error(`status ${statusCode}`)
+        const { generation, body: echoed } = JSON.parse(text)
+        if (echoed !== sent) throw new Error('the answer to another request')
+        report.answers++
+        report.generations[generation] = (report.generations[generation] ?? 0) + 1
+      } catch (error) {
+        count(report.failures, (error as Error).message)
+      }
+    }
+  }
+
+  async function* inParts(text: string) {
+    yield text.slice(0, 5)
+    await sleep(0)
+    yield text.slice(5)
+  }
+}
+
+async function runAutocannon({ origin, done }: Load): Promise<Report> {
+  const instance = autocannon({
+    url: origin,
+    connections,
+    method: 'POST',
+    headers: { 'content-type': form },
+    body: 'some=thing',
+    duration: 3_600,
+    timeout: 20,
+    verifyBody: (body: string) => JSON.parse(body).body === 'some=thing'
+  })
+  const failures: Record<string, number> = {}
+  instance.on('reqError', (error: Error) => count(failures, error.message))
+  done.addEventListener('abort', () => instance.stop())
+  const result = await instance
+  for (const name of ['errors', 'timeouts', 'mismatches', 'resets', 'non2xx'])
+    count(failures, name, result[name])
+  return { answers: result['2xx'], failures }
+}
+
+async function runWrk({ t, origin, directory, done }: Load): Promise<Report> {
+  const script = path.join(directory, 'post.lua')
+  writeFileSync(
+    script,
+    `wrk.method = 'POST'\nwrk.headers['Content-Type'] = '${form}'\nwrk.body = 'some=thing'\n`
+  )
+  const args = ['-t1', `-c${connections}`, '-d1h', '--timeout', '20s', '-s', script, origin]
+  const { code, output } = await runUntil(start(t, 'wrk', args), done)
+  const failures: Record<string, number> = {}
+  if (code !== 0) count(failures, `exit ${code}`)
+  for (const [, kind, errors] of /Socket errors: (.*)/.exec(output)?.[1]?.matchAll(/(\w+) (\d+)/g) ?? []) {
+    count(failures, kind!, Number(errors))
+  }
+  count(failures, 'non-2xx', number(output, /Non-2xx or 3xx responses: (\d+)/))
+  return { answers: number(output, /(\d+) requests in/), failures }
+}
+
+/** `-l`, as answers name a process and differ in length. It sends anew, untold, what meets the end of a connection. */
+async function runAb({ t, origin, directory, done }: Load): Promise<Report> {
+  const body = path.join(directory, 'body')
+  writeFileSync(body, 'some=thing')
+  const limits = ['-t', '3600', '-n', '1000000', '-s', '20']
+  const args = ['-k', '-l', '-q', '-c', String(connections), ...limits, '-p', body, '-T', form, `${origin}/`]
+  const { output } = await runUntil(start(t, 'ab', args), done)
+  const failures: Record<string, number> = {}
+  if (!output.includes('Complete requests:')) count(failures, output)
+  count(failures, 'failed', number(output, /Failed requests: +(\d+)/))
+  count(failures, 'write errors', number(output, /Write errors: +(\d+)/))
+  count(failures, 'non-2xx', number(output, /Non-2xx responses: +(\d+)/))
+  return { answers: number(output, /Complete requests: +(\d+)/), failures }
+}
+
+/** It tries again by itself on a new connection when a kept one fails: the connections tell. */
+async function runCurl({ t, handover, origin, done }: Load): Promise<Report> {
+  const report = {
+    answers: 0,
+    failures: {} as Record<string, number>,
+    generations: {} as Record<number, number>
+  }
+  const urls = 100
+  const config = [
+    'fail',
+    'no-progress-meter',
+    'include',
+    'max-time = 20',
+    'rate = 3000/m',
+    'data = "some=thing"',
+    'write-out = "\\n%{http_code} %{num_connects} connects\\n"',
+    ...Array.from({ length: urls }, () => `url = "${origin}/"`)
+  ]
+  while (!done.aborted) {
+    const curl = start(t, 'curl', ['--disable', '--config', '-'])
+    curl.stdin!.end(config.join('\n'))
+    const { code, output } = await ended(curl)
+    if (code !== 0) count(report.failures, `exit ${code}: ${output.slice(-500)}`)
+    const answers = [...output.matchAll(/^{.*"generation":(\d+).*"body":"some=thing"}$/gm)]
+    for (const [, generation] of answers) count(report.generations, Number(generation))
+    report.answers += answers.length
+    count(report.failures, 'no answer', urls - answers.length)
+    const announced = handover === 'all' ? 0 : [...output.matchAll(/^connection: close\r$/gim)].length
+    const connects = [...output.matchAll(/^200 (\d+) connects$/gm)].map(([, connects]) => Number(connects))
+    const reconnects = connects.reduce((total, each) => total + each, 0) - 1
+    count(report.failures, 'unannounced reconnect', Math.max(reconnects - announced, 0))
+  }
+  return report
+}
+
+let goClient: string | undefined
+
+async function runGo({ t, origin, done }: Load): Promise<Report> {
+  goClient ??= buildGoClient()
+  const client = start(t, goClient, [origin])
+  done.addEventListener('abort', () => client.stdin!.end())
+  const { code, output } = await ended(client)
+  if (code !== 0) return { answers: 0, failures: { [output]: 1 } }
+  const { requests, ...report } = JSON.parse(output)
+  return { answers: requests, ...report }
+}
+
+function buildGoClient(): string {
+  const directory = mkdtempSync(path.join(tmpdir(), 'fgu-go-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const binary = path.join(directory, 'client')
+  const { status, stderr } = spawnSync('go', ['build', '-o', binary, '.'], {
+    cwd: path.resolve(import.meta.dirname, '../fixture/go-client'),
+    env: {
+      ...cleanEnvironment(),
+      GOFLAGS: '-mod=mod',
+      GOCACHE: path.join(directory, 'cache'),
+      GOPATH: path.join(directory, 'path')
+    },
+    encoding: 'utf8'
+  })
+  if (status !== 0) throw new Error(`go build: ${stderr}`)
+  return binary
+}
+
+function isInstalled([name, ...args]: readonly [string, ...string[]]): boolean {
+  return spawnSync(name, args).error === undefined
+}
+
+/** A client in a process of its own; it is gone when the test ends. */
+function start(t: Test, command: string, args: readonly string[]): ChildProcess {
+  const child = spawn(command, args, { env: cleanEnvironment(), stdio: 'pipe' })
+  t.teardown(() => child.kill('SIGKILL'))
+  return child
+}
+
+/** wrk and ab go on until they are interrupted, and then report. */
+function runUntil(child: ChildProcess, done: AbortSignal) {
+  done.addEventListener('abort', () => child.kill('SIGINT'))
+  return ended(child)
+}
+
+async function ended(child: ChildProcess): Promise<{ code: number | null; output: string }> {
+  let output = ''
+  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', chunk => (output += chunk))
+  const [code] = await once(child, 'close')
+  return { code, output }
+}
+
+function count<Name extends string | number>(counts: Record<Name, number>, name: Name, times = 1): void {
+  if (times > 0) counts[name] = (counts[name] ?? 0) + times
+}
+
+function number(output: string, pattern: RegExp): number {
+  return Number(pattern.exec(output)?.[1] ?? 0)
+}

@@ -1,0 +1,591 @@
+import { EventEmitter, once } from 'node:events'
+import { syncBuiltinESMExports } from 'node:module'
+import { mock } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { FastifyBaseLogger } from 'fastify'
+import t, { type Test } from 'tap'
+import { GracefulUpgradeError } from '../../lib/errors.js'
+import type { Ending, Generation } from '../../lib/generation.js'
+import { createMaster } from '../../lib/master.js'
+import type { RawHandle } from '../../lib/node-internals.js'
+import type { WorkerStart } from '../../lib/worker.js'
+
+/** A generation whose life the test leads. */
+interface Fake extends Generation {
+  becomeReady(unclaimed?: readonly string[]): void
+  fail(error: Error): void
+  end(code: number | null, signal?: NodeJS.Signals): void
+}
+
+const code = (name: string) => ({ name: 'GracefulUpgradeError', code: `GRACEFUL_UPGRADE_${name}` })
+
+/** A master that serves with its first generation; `calls` is all that it does, in order. */
+function setUp({ number = 1, pid = 101 } = {}) {
+  const calls: string[] = []
+  const lines: { msg: string; [key: string]: unknown }[] = []
+  const starts: WorkerStart[] = []
+  const generations: Fake[] = []
+  const events = new EventEmitter()
+  const write = (line: object, msg: string) => void lines.push({ ...line, msg })
+  const log = { info: write, warn: write, error: write } as unknown as FastifyBaseLogger
+  const first = fake(number, pid)
+
+  const master = createMaster({
+    current: first,
+    log,
+    start(next) {
+      calls.push(`start ${next.number}`)
+      starts.push(next)
+      const generation = fake(next.number, 100 + next.number)
+      generations.push(generation)
+      events.emit('start', generation)
+      return generation
+    },
+    onRetire: () => calls.push('onRetire'),
+    onEnd: code => calls.push(`onEnd ${code}`)
+  })
+
+  return {
+    master,
+    first,
+    calls,
+    starts,
+    generations,
+    lines: (msg: string) => lines.filter(line => line.msg === msg),
+    /** The next generation that the master starts by itself. */
+    started: async () => (await once(events, 'start'))[0] as Fake,
+    begin,
+    upgrade
+  }
+
+  /** An upgrade that is under way. */
+  function begin() {
+    const result = master.upgrade()
+    result.catch(() => {})
+    return { result, next: generations.at(-1)! }
+  }
+
+  /** An upgrade from its start to its end; the old generation still drains. */
+  async function upgrade() {
+    const { result, next } = begin()
+    next.becomeReady()
+    await result
+    return next
+  }
+
+  function fake(number: number, pid: number): Fake {
+    const ready = withResolvers<readonly string[]>()
+    const ended = withResolvers<Ending>()
+    ready.promise.catch(() => {})
+    const end = (code: number | null, signal: NodeJS.Signals | null = null) => {
+      ended.resolve({ code, signal })
+      ready.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_EXITED'))
+    }
+    return {
+      number,
+      pid,
+      ready: ready.promise,
+      ended: ended.promise,
+      becomeReady: (unclaimed = []) => ready.resolve(unclaimed),
+      fail: ready.reject,
+      end,
+      listeners: () => [{ key: `tcp::${number}`, bound: `0.0.0.0:${number}`, fd: number }],
+      serve: () => calls.push(`${number} serve`),
+      upgrading: value => calls.push(`${number} upgrading ${value}`),
+      retire() {
+        calls.push(`${number} retire`)
+        return ended.promise
+      },
+      close(signal) {
+        calls.push(`${number} close ${signal}`)
+        return ended.promise
+      },
+      kill() {
+        calls.push(`${number} kill`)
+        end(null, 'SIGKILL')
+      },
+      release: () => calls.push(`${number} release`),
+      async adopt(offer) {
+        calls.push(`${number} adopt ${offer.idleTime}`)
+        return 'adopted'
+      }
+    }
+  }
+}
+
+function withResolvers<Value>() {
+  let resolve: (value: Value) => void = () => {}
+  let reject: (error: Error) => void = () => {}
+  const promise = new Promise<Value>((...settle) => {
+    ;[resolve, reject] = settle
+  })
+  return { promise, resolve, reject }
+}
+
+/** Stops the clock of timers, and of `performance.now()`. */
+function stopTime(t: Test) {
+  let now = 0
+  const clock = mock.method(performance, 'now', () => now)
+  mock.timers.enable({ apis: ['setTimeout'] })
+  syncBuiltinESMExports()
+  t.teardown(() => {
+    mock.timers.reset()
+    clock.mock.restore()
+    syncBuiltinESMExports()
+  })
+  return async function pass(ms: number) {
+    await turn()
+    now += ms
+    mock.timers.tick(ms)
+    await turn()
+  }
+}
+
+t.test('the next generation is given what it needs', async t => {
+  const { master, starts, begin } = setUp()
+  begin()
+  t.match(starts, [{ number: 2, listeners: [{ key: 'tcp::1', fd: 1 }], succeeds: 'worker' }])
+  t.equal(starts[0]!.onUpgrade, master.upgrade, 'it may ask for an upgrade itself')
+  t.equal(starts[0]!.onOffer, master.relay, 'and hand on its connections when it retires')
+})
+
+t.test('the next generation knows whether the one before it is the master itself', async t => {
+  const { starts, upgrade, begin } = setUp({ pid: process.pid })
+  await upgrade()
+  begin()
+  t.match(starts, [{ succeeds: 'master' }, { succeeds: 'worker' }])
+})
+
+t.test('the next generation serves before the one before it retires', async t => {
+  const { calls, begin, lines } = setUp()
+  const { result, next } = begin()
+  await turn()
+  t.same(calls, ['start 2', '1 upgrading true'], 'nothing happens before it is ready')
+  next.becomeReady(['tcp::9'])
+  t.match(await result, { generation: 2, pid: 102, ms: Number })
+  t.same(calls.slice(2), ['2 serve', '1 retire'])
+  t.match(lines('generation ready'), [
+    { generation: 2, generationPid: 102, ms: Number, unclaimed: ['tcp::9'] }
+  ])
+})
+
+t.test('a generation in the process of the master is told that it retires', async t => {
+  const { calls, upgrade } = setUp({ pid: process.pid })
+  await upgrade()
+  t.same(calls, ['start 2', '1 upgrading true', '2 serve', 'onRetire', '1 retire'])
+})
+
+t.test('the old generation is released when it has ended, however that was', async t => {
+  for (const [ending, signal] of [[0], [1], [null, 'SIGKILL' as const]] as const) {
+    const { calls, first, upgrade, lines } = setUp()
+    await upgrade()
+    await turn()
+    t.notOk(calls.includes('1 release'))
+    first.end(ending, signal)
+    await turn()
+    t.equal(calls.at(-1), '1 release')
+    t.match(lines('generation retired'), [
+      { generation: 1, generationPid: 101, code: ending, signal: signal ?? null }
+    ])
+    t.same(lines('generation died'), [])
+    t.equal(calls.filter(call => call.startsWith('start')).length, 1, 'and nothing takes its place')
+  }
+})
+
+t.test('upgrades may overlap with drains', async t => {
+  const { calls, first, upgrade } = setUp()
+  const second = await upgrade()
+  await upgrade()
+  second.end(0)
+  await turn()
+  first.end(0)
+  await turn()
+  t.same(calls.slice(-4), ['3 serve', '2 retire', '2 release', '1 release'])
+})
+
+t.test('a second upgrade is refused while one is under way', async t => {
+  const { master, calls, begin, lines } = setUp()
+  const { result, next } = begin()
+  await t.rejects(master.upgrade(), code('IN_PROGRESS'))
+  t.equal(lines('upgrade refused').length, 1)
+  next.becomeReady()
+  t.match(await result, { generation: 2 })
+  t.same(calls, ['start 2', '1 upgrading true', '2 serve', '1 retire'])
+  t.same(lines('upgrade failed'), [])
+})
+
+t.test('a generation that fails is ended, and the current one serves on', async t => {
+  const { calls, begin, lines, upgrade } = setUp()
+  const { result, next } = begin()
+  const error = new GracefulUpgradeError('GRACEFUL_UPGRADE_READY_TIMEOUT')
+  next.fail(error)
+  t.equal(await result.catch(reason => reason), error)
+  await turn()
+  t.same(calls.slice(0, 3), ['start 2', '1 upgrading true', '2 kill'])
+  t.same(calls.slice(3).sort(), ['1 upgrading false', '2 release'])
+  t.match(lines('upgrade failed'), [{ generation: 2, generationPid: 102, err: error }])
+  t.match(await upgrade(), { number: 3 }, 'the next try is a new one')
+})
+
+t.test('the master gives back what a failed generation holds only when that has ended', async t => {
+  const { calls, begin } = setUp()
+  const { result, next } = begin()
+  const released = () => calls.includes('2 release')
+  next.kill = () => calls.push('2 kill') && undefined
+  next.fail(new Error('late'))
+  await t.rejects(result)
+  await turn()
+  t.notOk(released())
+  next.end(null, 'SIGKILL')
+  await turn()
+  t.ok(released())
+})
+
+t.test('numbers are never given twice', async t => {
+  const { master, starts, begin, upgrade, started } = setUp({ number: 7 })
+  const { result, next } = begin()
+  next.end(1)
+  await t.rejects(result, code('EXITED'))
+  const current = await upgrade()
+  const replacement = started()
+  current.end(1)
+  const failing = await replacement
+  failing.end(1)
+  await turn()
+  const third = started()
+  const again = master.upgrade()
+  ;(await third).becomeReady()
+  t.match(await again, { generation: 11 })
+  t.same(
+    starts.map(({ number }) => number),
+    [8, 9, 10, 11]
+  )
+})
+
+t.test('a generation that dies is replaced at once', async t => {
+  for (const [ending, signal] of [[1], [134], [null, 'SIGSEGV' as const]] as const) {
+    const { calls, starts, first, started, lines } = setUp()
+    const replacement = started()
+    first.end(ending, signal)
+    const next = await replacement
+    t.match(starts, [{ number: 2, listeners: [{ key: 'tcp::1', fd: 1 }], succeeds: 'none' }])
+    t.match(lines('generation died'), [
+      { generation: 1, generationPid: 101, code: ending, signal: signal ?? null }
+    ])
+    t.notOk(calls.includes('1 release'), 'its listeners are held until then')
+    next.becomeReady()
+    await turn()
+    t.same(calls, ['start 2', '2 serve', '1 release'])
+  }
+})
+
+t.test('a replacement that dies is replaced too', async t => {
+  const pass = stopTime(t)
+  const { calls, first, generations } = setUp()
+  first.end(1)
+  await pass(0)
+  generations[0]!.becomeReady()
+  await pass(500)
+  generations[0]!.end(1)
+  await pass(1_000)
+  generations[1]!.becomeReady()
+  await pass(0)
+  t.same(calls, ['start 2', '2 serve', '1 release', 'start 3', '3 serve', '2 release'])
+})
+
+t.test('the pauses between replacements grow up to half a minute', async t => {
+  const pass = stopTime(t)
+  const { calls, first, generations, lines } = setUp()
+  first.end(1)
+  await pass(0)
+  for (const pause of [1_000, 2_000, 4_000, 8_000, 15_000, 30_000, 30_000, 30_000]) {
+    const number = generations.length
+    generations.at(-1)!.end(1)
+    await pass(pause - 1)
+    t.equal(generations.length, number, `not before ${pause} ms`)
+    await pass(1)
+    t.equal(generations.length, number + 1, `after ${pause} ms`)
+  }
+  t.equal(lines('upgrade failed').length, 8)
+  t.notOk(calls.includes('1 release'))
+})
+
+for (const [served, pause] of [
+  [59_999, 1_000],
+  [60_000, 0]
+] as const) {
+  t.test(`the pause before a replacement is ${pause} ms if the dead one has served ${served} ms`, async t => {
+    const pass = stopTime(t)
+    const { first, generations } = setUp()
+    first.end(1)
+    await pass(0)
+    generations[0]!.becomeReady()
+    await pass(served)
+    generations[0]!.end(1)
+    if (pause > 0) await pass(pause - 1)
+    t.equal(generations.length, 1)
+    await pass(1)
+    t.equal(generations.length, 2)
+  })
+}
+
+t.test('an upgrade that is asked for in a pause ends it', async t => {
+  const pass = stopTime(t)
+  const { master, first, generations, lines } = setUp()
+  first.end(1)
+  await pass(0)
+  generations[0]!.end(1)
+  await pass(0)
+  const results = [master.upgrade(), master.upgrade()]
+  await pass(0)
+  t.equal(generations.length, 2)
+  await t.rejects(master.upgrade(), code('IN_PROGRESS'), 'not so when the pause is over')
+  generations[1]!.becomeReady()
+  for (const result of results) t.match(await result, { generation: 3, pid: 103 })
+  t.equal(lines('upgrade refused').length, 1)
+  await pass(60_000)
+  t.equal(generations.length, 2)
+})
+
+t.test('an upgrade that is asked for in a pause tells that it has failed', async t => {
+  const pass = stopTime(t)
+  const { master, first, generations } = setUp()
+  first.end(1)
+  await pass(0)
+  generations[0]!.end(1)
+  await pass(0)
+  const result = master.upgrade()
+  result.catch(() => {})
+  await pass(0)
+  generations[1]!.fail(new GracefulUpgradeError('GRACEFUL_UPGRADE_READY_TIMEOUT'))
+  await t.rejects(result, code('READY_TIMEOUT'))
+  await pass(2_000)
+  t.equal(generations.length, 3, 'and the next one comes all the same')
+})
+
+t.test('a generation that ends with code 0 ends the server', async t => {
+  const { calls, first, lines } = setUp()
+  first.end(0)
+  await turn()
+  t.same(calls, ['1 close null', 'onEnd 0'])
+  t.match(lines('generation ended by itself'), [{ generation: 1, generationPid: 101 }])
+})
+
+t.test('the server ends by itself only when those that drain have ended', async t => {
+  const { calls, first, upgrade } = setUp()
+  const second = await upgrade()
+  second.end(0)
+  await turn()
+  t.notOk(calls.includes('onEnd 0'))
+  first.end(0)
+  await turn()
+  t.ok(calls.includes('onEnd 0'))
+})
+
+t.test('close() drains the current generation and resolves with its exit code', async t => {
+  for (const [ending, expected] of [
+    [0, 0],
+    [7, 7],
+    [null, 1]
+  ] as const) {
+    const { master, calls, first } = setUp()
+    const closed = master.close('SIGTERM')
+    t.same(calls, ['1 close SIGTERM'])
+    first.end(ending)
+    t.equal(await closed, expected)
+    t.same(calls, ['1 close SIGTERM'])
+  }
+})
+
+t.test('close() hurries those that drain and waits for them; their exit codes do not matter', async t => {
+  const { master, calls, first, upgrade } = setUp()
+  const second = await upgrade()
+  let code: number | undefined
+  const closed = master.close('SIGTERM').then(value => {
+    code = value
+  })
+  t.same(calls.slice(-2).sort(), ['1 close SIGTERM', '2 close SIGTERM'])
+  second.end(0)
+  await turn()
+  t.equal(code, undefined)
+  first.end(1)
+  await closed
+  t.equal(code, 0)
+})
+
+t.test('close() is idempotent, and refuses upgrades from then on', async t => {
+  const { master, calls, first, lines } = setUp()
+  const closed = master.close('SIGINT')
+  t.equal(master.close('SIGTERM'), closed)
+  await t.rejects(master.upgrade(), code('CLOSING'))
+  first.end(0)
+  t.equal(await closed, 0)
+  t.equal(master.close(null), closed)
+  await t.rejects(master.upgrade(), code('CLOSING'))
+  t.same(calls, ['1 close SIGINT'])
+  t.equal(lines('upgrade refused').length, 2)
+})
+
+t.test('close() during an upgrade gives it up', async t => {
+  const { master, calls, first, begin, lines } = setUp()
+  const { result } = begin()
+  const closed = master.close('SIGTERM')
+  await t.rejects(result, { ...code('CLOSING'), cause: code('EXITED') })
+  t.same(calls.slice(2, 4), ['2 kill', '1 close SIGTERM'])
+  first.end(3)
+  t.equal(await closed, 3)
+  t.ok(calls.includes('2 release'))
+  t.notOk(calls.includes('2 serve'))
+  t.same(lines('upgrade failed'), [], 'which is no failure')
+})
+
+t.test('a generation that gets ready too late for close() does not serve', async t => {
+  const { master, calls, begin, first } = setUp()
+  const { result, next } = begin()
+  next.becomeReady()
+  const closed = master.close(null)
+  await t.rejects(result, code('CLOSING'))
+  first.end(0)
+  await closed
+  t.ok(calls.includes('2 kill'))
+  t.notOk(calls.includes('2 serve'))
+  t.notOk(calls.includes('1 retire'))
+})
+
+t.test('close() in a pause between replacements ends it with code 1', async t => {
+  const pass = stopTime(t)
+  const { master, first, generations } = setUp()
+  first.end(1)
+  await pass(0)
+  generations[0]!.end(1)
+  await pass(0)
+  t.equal(await master.close('SIGTERM'), 1)
+  await pass(60_000)
+  t.equal(generations.length, 1)
+})
+
+t.test('close() in a pause that an upgrade has ended gives that up', async t => {
+  const pass = stopTime(t)
+  const { master, first, generations } = setUp()
+  first.end(1)
+  await pass(0)
+  generations[0]!.end(1)
+  await pass(0)
+  const result = master.upgrade()
+  result.catch(() => {})
+  t.equal(await master.close(null), 1)
+  await t.rejects(result, code('CLOSING'))
+  t.equal(generations.length, 1)
+})
+
+t.test('close() while a replacement starts kills it', async t => {
+  const { master, calls, first, started } = setUp()
+  const replacement = started()
+  first.end(1)
+  await replacement
+  t.equal(await master.close('SIGTERM'), 1)
+  await turn()
+  t.same(calls, ['start 2', '2 kill', '2 kill', '2 release'])
+})
+
+t.test('a generation that dies while the server closes is not replaced', async t => {
+  const { master, calls, first, lines } = setUp()
+  const closed = master.close(null)
+  first.end(1)
+  t.equal(await closed, 1)
+  await turn()
+  t.same(calls, ['1 close null'])
+  t.same(lines('generation died'), [])
+})
+
+t.test('kill() ends at once what close() waits for, and nothing before', async t => {
+  const { master, calls, upgrade } = setUp()
+  await upgrade()
+  master.kill()
+  t.notOk(calls.includes('2 kill'))
+  const closed = master.close(null)
+  master.kill()
+  t.same(calls.slice(-3), ['2 close null', '1 kill', '2 kill'])
+  t.equal(await closed, 1)
+})
+
+t.test('a generation that dies while the next one starts is succeeded by that', async t => {
+  const { calls, first, begin, lines } = setUp()
+  const { result, next } = begin()
+  first.end(1)
+  await turn()
+  t.same(calls, ['start 2', '1 upgrading true'])
+  next.becomeReady()
+  t.match(await result, { generation: 2 })
+  await turn()
+  t.same(calls.slice(2), ['2 serve', '1 retire', '1 release'])
+  t.same(lines('generation died'), [])
+})
+
+t.test('a generation that has died during an upgrade that fails is replaced', async t => {
+  const { calls, first, begin, started, lines } = setUp()
+  const { result, next } = begin()
+  first.end(1)
+  await turn()
+  const replacement = started()
+  next.end(1)
+  await t.rejects(result, code('EXITED'))
+  t.equal((await replacement).number, 3)
+  t.match(lines('generation died'), [{ generation: 1, code: 1 }])
+  t.notOk(calls.includes('1 release'))
+})
+
+t.test('a generation that has ended by itself during an upgrade that fails ends the server', async t => {
+  const { calls, first, begin } = setUp()
+  const { result, next } = begin()
+  first.end(0)
+  next.end(1)
+  await t.rejects(result, code('EXITED'))
+  await turn()
+  t.same(calls.slice(-2), ['1 close null', 'onEnd 0'])
+})
+
+t.test('close() during an upgrade whose current generation has died ends with its code', async t => {
+  const pass = stopTime(t)
+  const { master, first, begin, generations, lines } = setUp()
+  const { result } = begin()
+  first.end(3)
+  await turn()
+  t.equal(await master.close(null), 3)
+  await t.rejects(result, code('CLOSING'))
+  await pass(60_000)
+  t.same(lines('generation died'), [])
+  t.equal(generations.length, 1, 'and nothing takes its place')
+})
+
+t.test('a connection goes to the generation that serves at that time', async t => {
+  const pass = stopTime(t)
+  const { master, calls, first, begin, upgrade, generations } = setUp()
+  t.equal(await relay(1), 'adopted')
+  const { result, next } = begin()
+  t.equal(await relay(2), 'adopted', 'which is the old one while the next one starts')
+  next.becomeReady()
+  await result
+  t.equal(await relay(3), 'adopted')
+  const third = await upgrade()
+  t.equal(await relay(4), 'adopted')
+
+  third.end(1)
+  await pass(0)
+  t.equal(await relay(5), 'unavailable', 'while there is none')
+  generations.at(-1)!.becomeReady()
+  await pass(0)
+  t.equal(await relay(6), 'adopted')
+
+  const closed = master.close(null)
+  t.equal(await relay(7), 'refused', 'when nobody follows')
+  for (const generation of [first, ...generations]) generation.end(0)
+  await closed
+  const adopted = calls.filter(call => / adopt /.test(call))
+  t.same(adopted, ['1 adopt 1', '1 adopt 2', '2 adopt 3', '3 adopt 4', '4 adopt 6'])
+
+  function relay(idleTime: number) {
+    const offer = { listener: { key: 'tcp::3000', bound: '0.0.0.0:3000' }, idleTime }
+    return master.relay(offer, { fd: 9 } as RawHandle)
+  }
+})

@@ -1,0 +1,188 @@
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { GracefulUpgradeError } from '../../lib/errors.js'
+import plugin, { serverOptions } from '../../lib/index.js'
+import { defaultOptions, resolveOptions } from '../../lib/options.js'
+import { application } from '../../lib/this-process.js'
+
+const code = 'GRACEFUL_UPGRADE_INVALID_OPTION'
+const longest = 2 ** 31 - 1
+const times = ['pollInterval', 'drainTimeout', 'closeTimeout', 'readyTimeout', 'claimTimeout'] as const
+
+t.test('without options the defaults count', async t => {
+  t.same(resolveOptions(), {
+    pollInterval: 500,
+    drainTimeout: 30_000,
+    closeTimeout: 10_000,
+    readyTimeout: 60_000,
+    claimTimeout: 5_000,
+    handover: 'idle',
+    reloadSignal: 'SIGHUP',
+    closeSignals: ['SIGTERM', 'SIGINT']
+  })
+  t.same(resolveOptions(undefined, {}), defaultOptions)
+})
+
+t.test('later options win over earlier ones, one by one', async t => {
+  const resolved = resolveOptions({ drainTimeout: 1, closeTimeout: 2 }, { closeTimeout: 3 })
+  t.same(resolved, { ...defaultOptions, drainTimeout: 1, closeTimeout: 3 })
+})
+
+t.test('undefined is no option', async t => {
+  t.same(resolveOptions({ drainTimeout: 1 }, { drainTimeout: undefined, foo: undefined }), {
+    ...defaultOptions,
+    drainTimeout: 1
+  })
+})
+
+t.test("Fastify's own options of register() are left alone", async t => {
+  t.same(resolveOptions({ prefix: '/v1', logLevel: 'warn', logSerializers: {} }), defaultOptions)
+})
+
+t.test('what is allowed is taken', async t => {
+  for (const given of [
+    { pollInterval: 1, readyTimeout: 1 },
+    { drainTimeout: 0, closeTimeout: 0, claimTimeout: 0 },
+    { pollInterval: 1.5 },
+    Object.fromEntries(times.map(name => [name, longest])),
+    { handover: 'idle' },
+    { handover: 'all' },
+    { handover: false },
+    { reloadSignal: 'SIGUSR2' },
+    { reloadSignal: false },
+    { closeSignals: ['SIGQUIT'] },
+    { closeSignals: [] },
+    { closeSignals: false },
+    { reloadSignal: 'SIGTERM', closeSignals: ['SIGINT'] },
+    { reloadSignal: false, closeSignals: ['SIGHUP'] },
+    { reloadSignal: 'SIGHUP', closeSignals: false }
+  ]) {
+    t.same(resolveOptions(given), { ...defaultOptions, ...given }, JSON.stringify(given))
+  }
+})
+
+t.test('a time is a number of milliseconds within its limits', async t => {
+  for (const name of times) {
+    const least = name === 'pollInterval' || name === 'readyTimeout' ? 1 : 0
+    for (const value of [
+      least - 1,
+      -1,
+      '500',
+      '',
+      NaN,
+      Infinity,
+      -Infinity,
+      longest + 1,
+      1n,
+      true,
+      null,
+      {}
+    ]) {
+      refuses(t, { [name]: value }, `${name} must be a number of milliseconds from ${least} to ${longest}`)
+    }
+  }
+})
+
+t.test('handover is one of its words, or false', async t => {
+  for (const handover of ['none', 'IDLE', '', true, null, 1, ['idle'], {}]) {
+    refuses(t, { handover }, "handover must be 'idle', 'all' or false")
+  }
+})
+
+t.test('a reloadSignal is the name of a signal that can be listened for, or false', async t => {
+  const bad = ['SIGFOO', 'HUP', 'sighup', '', 1, true, null, ['SIGHUP'], 'toString']
+  const reserved = ['SIGKILL', 'SIGSTOP', 'SIGUSR1', 'SIGCHLD', 'SIGPROF']
+  for (const reloadSignal of [...bad, ...reserved]) {
+    refuses(t, { reloadSignal }, "reloadSignal must be a signal's name, or false")
+  }
+})
+
+t.test('closeSignals are an array of such names, or false', async t => {
+  const bad = [
+    'SIGTERM',
+    true,
+    null,
+    {},
+    15,
+    ['SIGTERM', 'SIGKILL'],
+    ['TERM'],
+    [15],
+    [undefined],
+    [['SIGTERM']]
+  ]
+  for (const closeSignals of bad) {
+    refuses(t, { closeSignals }, "closeSignals must be an array of signals' names, or false")
+  }
+})
+
+t.test('no signal both upgrades and ends the server', async t => {
+  const words = 'closeSignals must not contain the reloadSignal'
+  refuses(t, { closeSignals: ['SIGTERM', 'SIGHUP'] }, words)
+  refuses(t, { reloadSignal: 'SIGINT' }, words)
+  t.throws(() => resolveOptions({ reloadSignal: 'SIGUSR2' }, { closeSignals: ['SIGUSR2'] }), { code })
+})
+
+t.test('an unknown option is refused, and the known ones are told', async t => {
+  refuses(t, { drainTimeOut: 5 }, 'drainTimeOut is unknown', ...Object.keys(defaultOptions))
+})
+
+t.test('options are an object', async t => {
+  for (const given of [null, [], ['drainTimeout'], 'drainTimeout', '', 5, false, () => {}]) {
+    refuses(t, given, 'the options must be an object')
+  }
+})
+
+t.test('the message shows the value that was given', async t => {
+  refuses(t, { drainTimeout: '500' }, "but is '500'")
+  refuses(t, { drainTimeout: -5 }, 'but is -5')
+  refuses(t, { closeSignals: ['SIGFOO', 'SIGTERM'] }, 'but is [SIGFOO, SIGTERM]')
+  refuses(t, null, 'but is null')
+})
+
+t.test('options of both places are checked', async t => {
+  t.throws(() => resolveOptions({ drainTimeout: -1 }, { drainTimeout: 1 }), { code })
+  t.throws(() => resolveOptions({ drainTimeout: 1 }, { drainTimeout: -1 }), { code })
+})
+
+t.test('register() rejects bad options', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await t.rejects(async () => app.register(plugin, { drainTimeout: -1 }), {
+    name: 'GracefulUpgradeError',
+    code,
+    message: /drainTimeout must be/
+  })
+})
+
+for (const [depth, where] of ['the server itself', 'an encapsulated child', 'a child of a child'].entries()) {
+  t.test(`the server options are read when ${where} registers the plugin`, async t => {
+    const { drainTimeout, closeTimeout } = await registered({ drainTimeout: 1, closeTimeout: 2 })
+    t.same({ drainTimeout, closeTimeout }, { drainTimeout: 1, closeTimeout: 3 }, 'those of register() win')
+    await t.rejects(registered({ drainTimeout: -1 }), { code, message: /drainTimeout must be/ })
+    await t.rejects(registered(null), { code, message: /the options must be an object/ })
+
+    async function registered(gracefulUpgrade: any) {
+      const app = Fastify(serverOptions({ logger: false, gracefulUpgrade }))
+      t.teardown(() => app.close())
+      registerAt(app, depth)
+      await app.ready()
+      return [...application.instances].at(-1)!.options
+    }
+  })
+}
+
+function registerAt(app: FastifyInstance, depth: number): void {
+  if (depth === 0) void app.register(plugin, { closeTimeout: 3 })
+  else void app.register(async child => registerAt(child, depth - 1))
+}
+
+function refuses(t: Test, given: unknown, ...words: string[]): void {
+  try {
+    resolveOptions(given)
+    t.fail('nothing was thrown', { given })
+  } catch (error) {
+    t.type(error, GracefulUpgradeError)
+    t.match(error, { name: 'GracefulUpgradeError', code })
+    for (const word of words) t.ok((error as Error).message.includes(word), `'${error}' says '${word}'`)
+  }
+}

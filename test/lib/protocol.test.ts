@@ -1,0 +1,202 @@
+import t from 'tap'
+import {
+  type Inheritance,
+  type MasterMessage,
+  type OfferMessage,
+  readInheritance,
+  readMasterMessage,
+  readWorkerMessage,
+  type WorkerMessage,
+  wrap
+} from '../../lib/protocol.js'
+
+const result = { generation: 2, pid: 7, ms: 120 }
+
+const listener = { key: 'tcp::3000', bound: '0.0.0.0:3000' }
+
+const workerMessages: WorkerMessage[] = [
+  { type: 'listener', listener },
+  { type: 'unlisten', key: 'tcp::3000' },
+  { type: 'ready', unclaimed: [] },
+  { type: 'ready', unclaimed: ['unix:/run/app.sock'] },
+  { type: 'upgrade', id: 0 }
+]
+
+const masterMessages: MasterMessage[] = [
+  { type: 'serve' },
+  { type: 'upgrading', value: true },
+  { type: 'upgrading', value: false },
+  { type: 'retire' },
+  { type: 'close', signal: 'SIGTERM' },
+  { type: 'close', signal: null },
+  { type: 'upgraded', id: 1, result },
+  { type: 'refused', id: 1, code: 'GRACEFUL_UPGRADE_EXITED', message: 'ended' },
+  { type: 'refused', id: 1, code: 'OF_A_LATER_VERSION', message: 'ended', lastWords: 'SyntaxError' }
+]
+
+const offerMessages: OfferMessage[] = [
+  { type: 'offer', id: 0, offer: { listener, idleTime: 4_000 } },
+  { type: 'offer', id: 1, offer: { listener, idleTime: 0 } },
+  { type: 'offer', id: 2, offer: { listener, idleTime: null } },
+  { type: 'offered', id: 2 },
+  { type: 'answer', id: 0, answer: 'adopted' },
+  { type: 'answer', id: 1, answer: 'refused' },
+  { type: 'answer', id: 2, answer: 'unavailable' },
+  { type: 'answer', id: 3, answer: 'lost' }
+]
+
+const readers = { readWorkerMessage, readMasterMessage }
+
+t.test("a worker's messages reach its master as they are", async t => {
+  for (const message of workerMessages) t.same(readWorkerMessage(overTheWire(wrap(message))), message)
+})
+
+t.test("a master's messages reach its worker as they are", async t => {
+  for (const message of masterMessages) t.same(readMasterMessage(overTheWire(wrap(message))), message)
+})
+
+t.test('fields of a later version do no harm', async t => {
+  t.match(readWorkerMessage(wrap({ type: 'upgrade', id: 1, why: 'new' } as WorkerMessage)), { id: 1 })
+  t.match(readMasterMessage(wrap({ type: 'serve', soon: true } as MasterMessage)), { type: 'serve' })
+})
+
+t.test('what one side says, that side itself does not know', async t => {
+  for (const message of workerMessages) t.equal(readMasterMessage(wrap(message)), 'unknown', message.type)
+  for (const message of masterMessages) t.equal(readWorkerMessage(wrap(message)), 'unknown', message.type)
+})
+
+for (const [name, read] of Object.entries(readers)) {
+  t.test(`${name} knows what both sides say of connections`, async t => {
+    for (const message of offerMessages) t.same(read(overTheWire(wrap(message))), message)
+  })
+
+  t.test(`${name} calls a malformed message of connections unknown`, async t => {
+    for (const inner of [
+      { type: 'offer', id: 1 },
+      { type: 'offer', id: 1, offer: null },
+      { type: 'offer', id: 1, offer: { idleTime: 1 } },
+      { type: 'offer', id: 1, offer: { listener: { key: 'tcp::3000' }, idleTime: 1 } },
+      { type: 'offer', id: 1, offer: { listener } },
+      { type: 'offer', id: 1, offer: { listener, idleTime: '1' } },
+      { type: 'offer', offer: { listener, idleTime: 1 } },
+      { type: 'offered' },
+      { type: 'offered', id: '1' },
+      { type: 'answer', id: 1 },
+      { type: 'answer', answer: 'adopted' },
+      { type: 'answer', id: 1, answer: 'perhaps' },
+      { type: 'answer', id: 1, answer: null }
+    ]) {
+      t.equal(read({ gracefulUpgrade: inner }), 'unknown', JSON.stringify(inner))
+    }
+  })
+
+  t.test(`${name} leaves the application's own messages alone`, async t => {
+    for (const message of [
+      undefined,
+      null,
+      0,
+      true,
+      '',
+      'serve',
+      '{"gracefulUpgrade":{"type":"serve"}}',
+      [],
+      {},
+      { type: 'serve' },
+      { type: 'ready', unclaimed: [] },
+      { gracefulUpgrade: undefined },
+      { gracefulUpgrade: null },
+      { gracefulUpgrade: true },
+      { gracefulUpgrade: 'upgrade' }
+    ]) {
+      t.equal(read(message), undefined, JSON.stringify(message))
+    }
+  })
+
+  t.test(`${name} calls unknown what a later version may know`, async t => {
+    for (const inner of [
+      { type: 'handshake', id: 1 },
+      { type: 'SERVE' },
+      { type: null },
+      { type: 1 },
+      {},
+      []
+    ]) {
+      t.equal(read({ gracefulUpgrade: inner }), 'unknown', JSON.stringify(inner))
+    }
+  })
+}
+
+t.test('a malformed message of a worker is unknown', async t => {
+  for (const inner of [
+    { type: 'listener' },
+    { type: 'listener', listener: null },
+    { type: 'listener', listener: 'tcp::3000' },
+    { type: 'listener', listener: { key: 'tcp::3000' } },
+    { type: 'listener', listener: { bound: '0.0.0.0:3000' } },
+    { type: 'listener', listener: { key: 3000, bound: '0.0.0.0:3000' } },
+    { type: 'unlisten' },
+    { type: 'unlisten', key: 1 },
+    { type: 'ready' },
+    { type: 'ready', unclaimed: 'tcp::3000' },
+    { type: 'ready', unclaimed: null },
+    { type: 'upgrade' },
+    { type: 'upgrade', id: '1' },
+    { type: 'upgrade', id: null }
+  ]) {
+    t.equal(readWorkerMessage({ gracefulUpgrade: inner }), 'unknown', JSON.stringify(inner))
+  }
+})
+
+t.test('a malformed message of a master is unknown', async t => {
+  for (const inner of [
+    { type: 'upgrading' },
+    { type: 'upgrading', value: 1 },
+    { type: 'upgrading', value: 'false' },
+    { type: 'upgraded', result },
+    { type: 'upgraded', id: '1', result },
+    { type: 'refused', code: 'GRACEFUL_UPGRADE_EXITED', message: 'ended' },
+    { type: 'refused', id: null, code: 'GRACEFUL_UPGRADE_EXITED', message: 'ended' }
+  ]) {
+    t.equal(readMasterMessage({ gracefulUpgrade: inner }), 'unknown', JSON.stringify(inner))
+  }
+})
+
+const master = 41
+const inheritance: Inheritance = {
+  generation: 3,
+  listeners: [{ ...listener, fd: 5 }],
+  master,
+  standardError: 4,
+  succeeds: 'worker'
+}
+const variable = JSON.stringify(inheritance)
+const alive = (pid: number) => pid === master
+const dead = () => false
+
+t.test('a worker inherits from the master that is its parent', async t => {
+  t.same(readInheritance(variable, master, alive), inheritance)
+  t.same(readInheritance(variable, master, dead), inheritance, 'which has died this very moment')
+})
+
+t.test('a child of a worker inherits nothing while the master lives', async t => {
+  t.equal(readInheritance(variable, 42, alive), undefined)
+})
+
+t.test('an orphan inherits from its dead master, whoever has adopted it', async t => {
+  t.same(readInheritance(variable, 1, dead), inheritance)
+})
+
+t.test('a process that was not started by a master inherits nothing', async t => {
+  t.equal(readInheritance(undefined, master, alive), undefined)
+})
+
+t.test('a variable that is no inheritance is ignored', async t => {
+  for (const garbage of ['', '{', 'yes', 'undefined', 'null', variable.slice(0, -1)]) {
+    t.equal(readInheritance(garbage, master, alive), undefined, garbage)
+  }
+})
+
+/** IPC is JSON by default. */
+function overTheWire(message: unknown): unknown {
+  return JSON.parse(JSON.stringify(message))
+}
