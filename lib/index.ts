@@ -39,14 +39,25 @@ declare module 'fastify' {
   }
 }
 
+/** Each option as it may be, and `never` for one that there isn't. */
+type Checked<Options> = Options extends { readonly gracefulUpgrade: infer Given }
+  ? {
+      readonly gracefulUpgrade: {
+        readonly [Name in keyof Given]: Name extends keyof GracefulUpgradeOptions
+          ? GracefulUpgradeOptions[Name]
+          : never
+      }
+    }
+  : unknown
+
 /**
  * Types `Fastify(serverOptions({ gracefulUpgrade: { … } }))`: Fastify's own type for its options is closed.
  * @returns its argument
  */
-export function serverOptions<Options extends object>(
-  options: Options & { readonly gracefulUpgrade?: GracefulUpgradeOptions }
-): Options {
-  return options
+export function serverOptions<
+  Options extends { readonly http2?: boolean; readonly gracefulUpgrade?: GracefulUpgradeOptions }
+>(options: Options & Checked<Options>): Options & { readonly pluginTimeout?: number } {
+  return options // with a key that Fastify knows, or TypeScript would take other types for a mistake
 }
 
 const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyInstance, given) => {

@@ -49,6 +49,7 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   let number = first.number
   let failures = 0
   const retiring = new Set<Generation>()
+  const deaths = new WeakMap<Generation, { readonly ending: Ending; readonly served: number }>()
   watch(first)
   return { upgrade, relay, close, kill }
 
@@ -76,6 +77,7 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
     } catch (error) {
       if (!isClosing()) phase = { name: 'serving', current }
       current.upgrading(false)
+      noticeDeath(current)
       throw error
     }
   }
@@ -118,26 +120,27 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   function watch(generation: Generation): void {
     const since = performance.now()
     void generation.ended.then(ending => {
-      const served = performance.now() - since
-      if (phase.name === 'serving' && phase.current === generation) onDeath(generation, ending, served)
-      else if (phase.name === 'upgrading' && phase.current === generation) {
-        // The next one takes its place if it gets ready; if it doesn't, the death is noticed then.
-        const { next } = phase
-        next.ready.catch(() => setImmediate(() => onDeath(generation, ending, served)))
-      }
+      deaths.set(generation, { ending, served: performance.now() - since })
+      noticeDeath(generation)
     })
   }
 
-  function onDeath(dead: Generation, { code, signal }: Ending, served: number): void {
-    if (isClosing()) return
+  /** If the one that serves is dead; in the middle of an upgrade the next one may take its place first. */
+  function noticeDeath(generation: Generation): void {
+    const death = deaths.get(generation)
+    if (death === undefined || phase.name !== 'serving' || phase.current !== generation) return
+    const { code, signal } = death.ending
     if (code === 0) {
-      log.info({ generation: dead.number, generationPid: dead.pid }, 'generation ended by itself')
+      log.info({ generation: generation.number, generationPid: generation.pid }, 'generation ended by itself')
       void close(null).then(() => onEnd(0))
       return
     }
-    if (served >= healthyTime) failures = 0
-    log.error({ generation: dead.number, generationPid: dead.pid, code, signal }, 'generation died')
-    replace(dead)
+    if (death.served >= healthyTime) failures = 0
+    log.error(
+      { generation: generation.number, generationPid: generation.pid, code, signal },
+      'generation died'
+    )
+    replace(generation)
   }
 
   function replace(dead: Generation): void {
@@ -190,8 +193,12 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
       was.next.kill()
     }
     const current = was.name === 'replacing' ? undefined : was.current
-    const done = end()
+    let settle: (code: Promise<number>) => void = () => {}
+    const done = new Promise<number>(resolve => {
+      settle = resolve
+    })
     phase = { name: 'closing', done, ending: [...retiring, ...(current ? [current] : [])] }
+    settle(end()) // in this order: what it calls may ask for an upgrade
     return done
 
     async function end(): Promise<number> {

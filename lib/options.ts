@@ -1,4 +1,5 @@
 import { constants } from 'node:os'
+import { inspect } from 'node:util'
 import { GracefulUpgradeError } from './errors.js'
 
 /** Given to `fastify.register(gracefulUpgrade, …)`, or as `Fastify({ gracefulUpgrade: … })`; the former win. */
@@ -46,6 +47,8 @@ export const defaultOptions: ResolvedOptions = {
 
 /** setTimeout's own limit: a longer time would fire at once. */
 const longestTime = 2 ** 31 - 1
+/** Those of close-with-grace that ask a process to end; the others of it mean that the process is broken. */
+const graceSignals: readonly unknown[] = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGUSR2', 'SIGHUP']
 /** No process can listen for these, or Node.js and the debugger need them. */
 const reservedSignals = new Set(['SIGKILL', 'SIGSTOP', 'SIGUSR1', 'SIGCHLD', 'SIGPROF'])
 
@@ -93,12 +96,15 @@ function check(name: string, value: unknown): void {
       if (value !== false && !isSignal(value)) throw invalid(name, "must be a signal's name, or false", value)
       return
     case 'closeSignals':
-      if (value !== false && !(Array.isArray(value) && value.every(isSignal))) {
-        throw invalid(name, "must be an array of signals' names, or false", value)
+      if (
+        value !== false &&
+        !(Array.isArray(value) && value.every(signal => graceSignals.includes(signal)))
+      ) {
+        throw invalid(name, `must be an array of ${graceSignals.join(', ')}, or false`, value)
       }
       return
     default:
-      throw invalid(name, `is unknown; there are ${Object.keys(defaultOptions).join(', ')}`, value)
+      throw invalid(name, `is unknown (there are ${Object.keys(defaultOptions).join(', ')})`, value)
   }
 }
 
@@ -112,7 +118,8 @@ function isSignal(value: unknown): boolean {
 }
 
 function invalid(name: string, rule: string, value: unknown): GracefulUpgradeError {
-  const shown =
-    typeof value === 'string' ? `'${value}'` : Array.isArray(value) ? `[${value.join(', ')}]` : String(value)
-  return new GracefulUpgradeError('GRACEFUL_UPGRADE_INVALID_OPTION', `${name} ${rule}, but is ${shown}`)
+  return new GracefulUpgradeError(
+    'GRACEFUL_UPGRADE_INVALID_OPTION',
+    `${name} ${rule}, but is ${inspect(value)}`
+  )
 }

@@ -139,13 +139,18 @@ export function readMasterMessage(message: unknown): MasterMessage | 'unknown' |
   switch (inner.type) {
     case 'serve':
     case 'retire':
-    case 'close':
       return inner as MasterMessage
+    case 'close':
+      return inner.signal === null || typeof inner.signal === 'string' ? (inner as MasterMessage) : 'unknown'
     case 'upgrading':
       return typeof inner.value === 'boolean' ? (inner as MasterMessage) : 'unknown'
     case 'upgraded':
-    case 'refused':
-      return typeof inner.id === 'number' ? (inner as MasterMessage) : 'unknown'
+      return typeof inner.id === 'number' && inner.result != null ? (inner as MasterMessage) : 'unknown'
+    case 'refused': {
+      const { id, code, message } = inner
+      const isWhole = typeof id === 'number' && typeof code === 'string' && typeof message === 'string'
+      return isWhole ? (inner as MasterMessage) : 'unknown'
+    }
     default:
       return readOfferMessage(inner) ?? 'unknown'
   }
@@ -185,9 +190,23 @@ export function readInheritance(
 ): Inheritance | undefined {
   if (variable === undefined) return undefined
   try {
-    const inheritance = JSON.parse(variable) as Inheritance
+    const inheritance: unknown = JSON.parse(variable)
+    if (!isInheritance(inheritance)) return undefined
     return inheritance.master === parent || !isAlive(inheritance.master) ? inheritance : undefined
   } catch {
     return undefined
   }
+}
+
+function isInheritance(value: unknown): value is Inheritance {
+  const { generation, listeners, master, standardError } = (value ?? {}) as Partial<Inheritance>
+  return (
+    Number.isInteger(generation) &&
+    Number.isInteger(master) &&
+    Number.isInteger(standardError) &&
+    Array.isArray(listeners) &&
+    listeners.every(
+      listener => isAddress(listener) && Number.isInteger((listener as Partial<OpenListener>).fd)
+    )
+  )
 }

@@ -14,6 +14,8 @@ export interface RestartContext {
 export interface RestartEnvironment {
   readonly execPath: string
   readonly execArgv: readonly string[]
+  /** `process.argv[1]`: the script, absolute, if there is one. */
+  readonly script?: string | undefined
   readonly env: NodeJS.ProcessEnv
   cwd(): string
   /** The words that the process was started with, its own name first. */
@@ -27,6 +29,7 @@ export interface RestartEnvironment {
 export const thisProcess: RestartEnvironment = {
   execPath: process.execPath,
   execArgv: process.execArgv,
+  script: process.argv[1],
   env: process.env,
   cwd: () => process.cwd(),
   commandLine,
@@ -41,15 +44,16 @@ export const thisProcess: RestartEnvironment = {
  */
 export function captureRestartContext(from: RestartEnvironment = thisProcess): RestartContext {
   const environment = startEnvironment(from)
-  const directory = startDirectory(from, environment)
   const [name = from.execPath, ...words] = from.commandLine()
-  const flags = words.slice(0, from.execArgv.length).map(onFreePort)
+  const flags = onFreePorts(words.slice(0, from.execArgv.length))
+  const rest = words.slice(from.execArgv.length)
+  const directory = startDirectory(from, environment, rest)
   if (environment.NODE_OPTIONS !== undefined) {
-    environment.NODE_OPTIONS = environment.NODE_OPTIONS.split(' ').map(onFreePort).join(' ')
+    environment.NODE_OPTIONS = onFreePorts(environment.NODE_OPTIONS.split(' ')).join(' ')
   }
   return {
     command: startCommand(name, from, environment, directory),
-    args: [...flags, ...words.slice(from.execArgv.length)],
+    args: [...flags, ...withScript(from, rest, directory)],
     directory,
     environment
   }
@@ -88,11 +92,45 @@ function startEnvironment({ env, initialEnvironment }: RestartEnvironment): Node
   return environment
 }
 
-/** `PWD` is the directory as the shell saw it, and believed only if it leads to where the process is. */
-function startDirectory({ cwd, realpath }: RestartEnvironment, { PWD }: NodeJS.ProcessEnv): string {
-  const here = cwd()
+/**
+ * `PWD` is the directory as the shell saw it, and believed only if it leads to where the process is; or, where the
+ * application has gone elsewhere since, to the script.
+ */
+function startDirectory(
+  from: RestartEnvironment,
+  { PWD }: NodeJS.ProcessEnv,
+  rest: readonly string[]
+): string {
+  const here = from.cwd()
   if (PWD === undefined || !path.isAbsolute(PWD)) return here
-  return resolves(realpath, PWD) === resolves(realpath, here) ? PWD : here
+  const isHere = resolves(from.realpath, PWD) === resolves(from.realpath, here)
+  return isHere || leadsToScript(from, rest, PWD) ? PWD : here
+}
+
+/** The words behind the flags, with a script that can be found from this directory. */
+function withScript(from: RestartEnvironment, rest: readonly string[], directory: string): readonly string[] {
+  const { script } = from
+  if (script === undefined || !path.isAbsolute(script) || leadsToScript(from, rest, directory)) return rest
+  const at = scriptIndex(rest)
+  return resolves(from.realpath, script) === undefined ? rest : rest.with(at, script)
+}
+
+function leadsToScript(
+  { realpath, script }: RestartEnvironment,
+  rest: readonly string[],
+  from: string
+): boolean {
+  const word = rest[scriptIndex(rest)]
+  if (word === undefined || script === undefined) return false
+  // Node.js adds the ending where it is left out.
+  return ['', '.js', '.cjs', '.mjs'].some(ending => {
+    const found = resolves(realpath, path.resolve(from, word + ending))
+    return found !== undefined && [script, script + ending].some(file => resolves(realpath, file) === found)
+  })
+}
+
+function scriptIndex(rest: readonly string[]): number {
+  return rest[0] === '--' ? 1 : 0
 }
 
 /** The Node.js binary by the name it was called by, so that a new one behind the same name is taken. */
@@ -123,12 +161,31 @@ function resolves(realpath: RestartEnvironment['realpath'], file: string): strin
  * `--inspect=HOST:PORT` on a free port, as the old generation still has the other; and without waiting for a
  * debugger (`--inspect-brk`, `--inspect-wait`), as nobody would be there to go on before `readyTimeout`.
  */
-function onFreePort(flag: string): string {
-  const match = /^--inspect(?:-brk|-wait)?(?:=(.*))?$/.exec(flag)
-  if (match) {
-    const address = match[1] ?? ''
-    const host = /^\d*$/.test(address) ? '' : address.replace(/:\d+$/, '')
-    return `--inspect=${host === '' ? '' : `${host}:`}0`
-  }
-  return /^--(?:inspect|debug)-port=/.test(flag) ? '--inspect-port=0' : flag
+function onFreePorts(flags: readonly string[]): string[] {
+  return flags.map((flag, index) => {
+    const [option = '', address = ''] = splitAtEquals(flag)
+    switch (option.replaceAll('_', '-')) {
+      case '--inspect':
+      case '--inspect-brk':
+      case '--inspect-wait': {
+        const host = /^\d*$/.test(address) ? '' : address.replace(/:\d+$/, '')
+        return `--inspect=${host === '' ? '' : `${host}:`}0`
+      }
+      case '--inspect-port':
+      case '--debug-port':
+        return flag.includes('=') ? '--inspect-port=0' : flag
+      default:
+        return isPortOf(flags[index - 1]) ? '0' : flag
+    }
+  })
+}
+
+/** Whether the word behind this one is the inspector's port. */
+function isPortOf(flag: string | undefined): boolean {
+  return flag !== undefined && /^--(?:inspect|debug)[-_]port$/.test(flag)
+}
+
+function splitAtEquals(flag: string): string[] {
+  const equals = flag.indexOf('=')
+  return equals === -1 ? [flag] : [flag.slice(0, equals), flag.slice(equals + 1)]
 }

@@ -76,11 +76,11 @@ export function booted(instance: Instance): void {
   worker?.checkReady()
 }
 
-/** With the last instance go the signals: nothing of this package is left behind in the process. */
+/** With the last instance that listens go the signals: nothing of this package is left behind in the process. */
 export function remove(instance: Instance): void {
   application.remove(instance)
   worker?.checkReady()
-  if (application.instances.size > 0 || application.ending) return
+  if (application.ending || [...application.instances].some(({ app }) => app.server.listening)) return
   role?.leave()
   if (role !== worker) role = undefined
 }

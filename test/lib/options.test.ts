@@ -111,7 +111,11 @@ t.test('closeSignals are an array of such names, or false', async t => {
     [['SIGTERM']]
   ]
   for (const closeSignals of bad) {
-    refuses(t, { closeSignals }, "closeSignals must be an array of signals' names, or false")
+    refuses(
+      t,
+      { closeSignals },
+      'closeSignals must be an array of SIGTERM, SIGINT, SIGQUIT, SIGUSR2, SIGHUP, or false'
+    )
   }
 })
 
@@ -135,7 +139,7 @@ t.test('options are an object', async t => {
 t.test('the message shows the value that was given', async t => {
   refuses(t, { drainTimeout: '500' }, "but is '500'")
   refuses(t, { drainTimeout: -5 }, 'but is -5')
-  refuses(t, { closeSignals: ['SIGFOO', 'SIGTERM'] }, 'but is [SIGFOO, SIGTERM]')
+  refuses(t, { closeSignals: ['SIGFOO', 'SIGTERM'] }, "but is [ 'SIGFOO', 'SIGTERM' ]")
   refuses(t, null, 'but is null')
 })
 

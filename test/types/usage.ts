@@ -41,3 +41,6 @@ Fastify(serverOptions({ gracefulUpgrade: { pollInterval: '1' } }))
 Fastify(serverOptions({ gracefulUpgrade: { pollIntervall: 1 } }))
 // @ts-expect-error it is read only
 app.gracefulUpgrade.generation = 2
+Fastify(serverOptions({ gracefulUpgrade: { drainTimeout: 5 } }))
+// @ts-expect-error an unknown option beside others
+Fastify(serverOptions({ logger: true, gracefulUpgrade: { drainTimeOut: 5 } }))
