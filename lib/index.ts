@@ -54,10 +54,21 @@ type Checked<Options> = Options extends { readonly gracefulUpgrade: infer Given 
  * Types `Fastify(serverOptions({ gracefulUpgrade: { … } }))`: Fastify's own type for its options is closed.
  * @returns its argument
  */
-export function serverOptions<
-  Options extends { readonly http2?: boolean; readonly gracefulUpgrade?: GracefulUpgradeOptions }
->(options: Options & Checked<Options>): Options & { readonly pluginTimeout?: number } {
-  return options // with a key that Fastify knows, or TypeScript would take other types for a mistake
+export function serverOptions<Options extends Given & { readonly http2: true }>(
+  options: Options & Checked<Options>
+): Options & Known
+export function serverOptions<Options extends Given>(options: Options & Checked<Options>): Options & Known
+export function serverOptions<Options extends Given>(options: Options): Options & Known {
+  return options
+}
+
+interface Given {
+  readonly gracefulUpgrade?: GracefulUpgradeOptions
+}
+
+/** A key that Fastify knows: TypeScript takes an object that has none of the keys in question for a mistake. */
+interface Known {
+  readonly pluginTimeout?: number
 }
 
 const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyInstance, given) => {

@@ -141,3 +141,16 @@ t.test('a directory that is gone makes the upgrade fail, not the server', async 
   mkdirSync(inner)
   t.match(await server.reload(), { generation: 3 })
 })
+
+t.test('a program that changes its directory before this package is loaded', async t => {
+  const chdir = 'data:text/javascript,process.chdir("/tmp")'
+  for (const before of ['', 'unset PWD;']) {
+    const start = `cd ${path.dirname(fixture)}; ${before} exec "$0" --import '${chdir}' ./server.js`
+    const server = startServer(t, { command: ['bash', '-c', start, process.execPath] })
+    await server.port()
+    for (const generation of [2, 3]) {
+      t.match(await server.reload(), { generation })
+      await server.line('generation retired')
+    }
+  }
+})
