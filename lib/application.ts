@@ -13,6 +13,8 @@ export interface Application {
   /** Of the instance that came first, also when it is closed: what is one per process follows its options. */
   readonly options: ResolvedOptions
   readonly log: FastifyBaseLogger
+  /** Longest time that `end()` takes, in milliseconds: the longest drain of its instances, and what comes after. */
+  readonly endTimeout: number
   /** Whether `end()` has been called. */
   readonly ending: boolean
   /** Whether an upgrade of this generation is under way. */
@@ -41,6 +43,9 @@ export function createApplication(listeners: Listeners): Application {
     get log() {
       return log()
     },
+    get endTimeout() {
+      return longestDrain() + (first?.options ?? defaultOptions).closeTimeout
+    },
     get ending() {
       return ended !== undefined
     },
@@ -67,6 +72,10 @@ export function createApplication(listeners: Listeners): Application {
     }
   }
 
+  function longestDrain(): number {
+    return Math.max(...[...instances].map(({ options }) => options.drainTimeout), 0)
+  }
+
   function log(): FastifyBaseLogger {
     if (first === undefined) throw new Error('no instance has registered the plugin')
     return first.app.log
@@ -74,8 +83,8 @@ export function createApplication(listeners: Listeners): Application {
 
   async function end(relay: Relay | undefined): Promise<void> {
     const options = first?.options ?? defaultOptions
-    const { drainTimeout, closeTimeout } = options
-    const start = performance.now()
+    const { closeTimeout } = options
+    const deadline = performance.now() + Math.max(longestDrain(), options.drainTimeout)
     if (reason === 'upgrade') listeners.handOver()
     const members = [...instances]
     const owned = new Set(members.flatMap(instance => instance.servers()))
@@ -90,7 +99,7 @@ export function createApplication(listeners: Listeners): Application {
     ])
     const closing = Promise.all([...members.map(({ app }) => app.close()), ...others.map(closeServer)])
     // Detached connections may hold a server open until the drain's own deadline.
-    const left = Math.max(start + drainTimeout - performance.now(), 0) + closeTimeout
+    const left = Math.max(deadline - performance.now(), 0) + closeTimeout
     await withTimeout(closing, left, `onClose hooks took longer than closeTimeout (${closeTimeout} ms)`)
   }
 }
@@ -111,6 +120,7 @@ export function generationHere(
     pid: process.pid,
     ready: Promise.resolve([]),
     ended,
+    dying: new Promise(() => {}), // the process ends with it
     listeners: () => listeners.open(),
     serve() {},
     upgrading(value) {

@@ -48,27 +48,52 @@ export function connectionsOf(server: Server): Connections {
 
 function follow(server: Server): Connections {
   const sockets = new Set<Socket>()
-  const speaksHttp1 = server instanceof http.Server || server instanceof https.Server
+  const isTls = server instanceof tls.Server
+  const isHttp1 = server instanceof http.Server || server instanceof https.Server
+  const isHttp = isHttp1 || isHttp2(server)
 
-  server.on(server instanceof tls.Server ? 'secureConnection' : 'connection', (socket: Socket) => {
-    sockets.add(socket)
-    socket.on('close', forget)
-  })
+  server.on('connection', add)
+  if (isTls) server.on('secureConnection', onSecure)
 
   return {
     sockets,
     *states(some = sockets) {
-      const atRest = speaksHttp1 && sockets.size > 0 ? connectionsAtRest(server) : undefined
+      const atRest = isHttp && sockets.size > 0 ? connectionsAtRest(server) : undefined
       for (const socket of some) {
-        if (!sockets.has(socket)) continue
-        yield [socket, speaksHttp1 ? stateOf(socket, atRest) : 'detached'] as const
+        if (sockets.has(socket)) yield [socket, stateNow(socket, atRest)] as const
       }
     }
+  }
+
+  function stateNow(socket: Socket, atRest: Set<Socket> | undefined): ConnectionState {
+    if (!isHttp) return 'detached'
+    if (isTls && !('encrypted' in socket)) return 'fresh' // in its handshake
+    if (!isHttp1 && !hasParser(socket)) return 'active' // an HTTP/2 session
+    return stateOf(socket, atRest)
+  }
+
+  function add(socket: Socket): void {
+    sockets.add(socket)
+    socket.on('close', forget)
+  }
+
+  /** The connection is the TLS socket now; the one below is found by its other end. */
+  function onSecure(secure: Socket): void {
+    for (const socket of sockets) {
+      if ('encrypted' in socket || socket.remotePort !== secure.remotePort) continue
+      if (socket.remoteAddress === secure.remoteAddress) sockets.delete(socket)
+    }
+    add(secure)
   }
 
   function forget(this: Socket): void {
     sockets.delete(this)
   }
+}
+
+/** Node.js has no name for the classes of its HTTP/2 servers. */
+export function isHttp2(server: Server): boolean {
+  return 'updateSettings' in server
 }
 
 function stateOf(socket: Socket, atRest: Set<Socket> | undefined): ConnectionState {

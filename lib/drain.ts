@@ -2,6 +2,7 @@ import type { Server, Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { type ConnectionState, connectionsOf, countConnections } from './connections.js'
 import { announceClose } from './drain-http1.js'
+import { endSessions } from './drain-http2.js'
 import { createHandover, type Handover, isMovable } from './handover.js'
 import { connectionsAtRest } from './node-internals.js'
 import type { ListenerAddress, Relay } from './protocol.js'
@@ -66,6 +67,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   for (const { sockets } of connections.values()) {
     for (const socket of sockets) socket.once('close', () => lookSoon())
   }
+  for (const server of servers) endSessions(server)
   sweep()
   await looked
   clearTimeout(pending)

@@ -17,6 +17,8 @@ export interface Generation {
   readonly ready: Promise<readonly string[]>
   /** Resolves when it has ended, for whatever reason. */
   readonly ended: Promise<Ending>
+  /** Resolves if an uncaught error makes it end; it drains yet, but another one had better take its place. */
+  readonly dying: Promise<void>
   /** Its listening sockets, open in this process: also after its end, until `release()`. */
   listeners(): readonly OpenListener[]
   /** From now on it is the one that serves. */

@@ -7,6 +7,7 @@ import {
   currentResponse,
   isFlushed,
   type RawHandle,
+  stopHandle,
   wrapAccepted
 } from './node-internals.js'
 import type { ConnectionOffer, ListenerAddress, OfferAnswer, Relay } from './protocol.js'
@@ -60,8 +61,9 @@ export function createHandover(
   return {
     consider(server, socket, state, soon) {
       if (away.has(socket) || refused.has(socket)) return
+      // In one queue at most: a connection that is offered twice is read by two.
       if (soon) rest.delete(socket)
-      const queue = soon ? first : rest
+      const queue = soon || first.has(socket) ? first : rest
       queue.set(socket, { server, state, bytesRead: socket.bytesRead })
       pump()
     },
@@ -75,7 +77,7 @@ export function createHandover(
       for (const [socket, candidate] of queue) {
         if (away.size >= offerWindow) return
         queue.delete(socket)
-        if (isStillAtRest(socket, candidate)) void offer(socket, candidate)
+        if (!away.has(socket) && isStillAtRest(socket, candidate)) void offer(socket, candidate)
       }
     }
   }
@@ -136,11 +138,11 @@ function stopReading(socket: Socket): () => void {
   const server = Object.getOwnPropertyDescriptor(socket, 'server')
   socket.setTimeout(0)
   Object.defineProperty(socket, 'server', { configurable: true, writable: true, value: { emit: () => true } })
-  socket.pause()
+  const startReading = stopHandle(socket)
   return function resume() {
     if (server) Object.defineProperty(socket, 'server', server)
     if (timeout) socket.setTimeout(timeout)
-    socket.resume()
+    startReading()
   }
 }
 

@@ -54,8 +54,7 @@ export function createInstance(
       booted = value
     },
     servers,
-    connections: () =>
-      countConnections((controller.signal.aborted ? drainedServers : servers()).map(connectionsOf)),
+    connections: () => countConnections(servers().map(connectionsOf)),
     drain(given, relay) {
       if (reason !== 'close') reason = given
       drained ??= start(given, relay)
@@ -80,6 +79,7 @@ export function createInstance(
 
   /** The main server and the second one for `localhost`, which Fastify shows by its address alone. */
   function servers(): Server[] {
+    if (controller.signal.aborted) return drainedServers // they have no address any more
     const addresses = new Set(app.addresses().map(address => JSON.stringify(address)))
     return listeners
       .live()

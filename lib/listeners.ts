@@ -5,6 +5,7 @@ import { closeSync } from 'node:fs'
 import { type AddressInfo, isIPv6, type Server } from 'node:net'
 import path from 'node:path'
 import { connectionsOf } from './connections.js'
+import { followSessions } from './drain-http2.js'
 import { adoptListener, listeningHandle, type RawHandle } from './node-internals.js'
 import type { ListenerAddress, OpenListener } from './protocol.js'
 import { isSocketFile, moveIntoPlace, socketFile, temporaryName, type UnixSocketFile } from './unix-socket.js'
@@ -93,7 +94,8 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
 
     const inheritance = claim(key)
     if (inheritance !== undefined) take(server, options, inheritance)
-    else if (options.path !== undefined && isSocketFile(options.path)) bindUnixSocket(server, options, key)
+    else if (options.path !== undefined && key.startsWith('unix:') && isSocketFile(options.path))
+      bindUnixSocket(server, options, key)
     else attempts.set(server, { key, restore() {} })
     server.once(errorMonitor as unknown as 'error', giveUp)
   }
@@ -138,6 +140,7 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
     server.removeListener(errorMonitor as unknown as 'error', giveUp)
     restore?.()
     connectionsOf(server)
+    followSessions(server)
 
     // Node.js knows the temporary name, or none; neither the application nor a log may see that.
     if (unix !== undefined) server.address = () => unix.asked
@@ -172,12 +175,15 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
     const { fd, port, host = '', path: file, handle, _handle } = options
     if (handle != null || _handle != null) return undefined
     if (typeof fd === 'number') return `fd:${fd}`
-    if (port == null && file !== undefined) return `unix:${isSocketFile(file) ? path.resolve(file) : file}`
-    if (port == null && !('port' in options) && Object.keys(options).length > 0) return undefined
+    // Like Node.js: a port that is there, be it undefined, comes before a path.
+    if (!('port' in options) && file !== undefined)
+      return `unix:${isSocketFile(file) ? path.resolve(file) : file}`
+    if (!('port' in options) && Object.keys(options).length > 0) return undefined
     const name = `tcp:${host.toLowerCase()}:${Number(port ?? 0)}`
-    if (Number(port ?? 0) !== 0) return name
+    const isFree = Number(port ?? 0) === 0
     const taken = new Set([...live.values(), ...attempts.values()].map(({ key }) => key))
-    let index = 1
+    if (!isFree && !taken.has(name)) return name
+    let index = isFree ? 1 : 2 // several on one port: reusePort
     while (taken.has(`${name}#${index}`)) index++
     return `${name}#${index}`
   }
@@ -218,7 +224,7 @@ function boundAddress(server: Server): string {
 
 /** Whether a name that was asked for would be bound to the very address that a listener has. */
 function leadsTo(key: string, bound: string): boolean {
-  const [, host, port] = /^tcp:(.*):([1-9]\d*)$/.exec(key) ?? []
+  const [, host, port] = /^tcp:(.*):([1-9]\d*)(?:#\d+)?$/.exec(key) ?? []
   if (host === undefined) return false
   const hosts =
     host === '' ? ['[::]', '0.0.0.0'] : host === 'localhost' ? ['127.0.0.1', '[::1]'] : [bracketed(host)]

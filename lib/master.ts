@@ -17,6 +17,8 @@ export interface Master {
   readonly relay: Relay
   /** Drains and ends every generation; resolves with the exit code of the one that served. Idempotent. */
   close(signal: NodeJS.Signals | null): Promise<number>
+  /** The application in this process has closed itself: an upgrade under way is given up. */
+  abandon(): void
   /** Ends every child process at once. */
   kill(): void
 }
@@ -51,7 +53,7 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   const retiring = new Set<Generation>()
   const deaths = new WeakMap<Generation, { readonly ending: Ending; readonly served: number }>()
   watch(first)
-  return { upgrade, relay, close, kill }
+  return { upgrade, relay, close, abandon, kill }
 
   async function upgrade(): Promise<UpgradeResult> {
     switch (phase.name) {
@@ -119,10 +121,13 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
 
   function watch(generation: Generation): void {
     const since = performance.now()
-    void generation.ended.then(ending => {
+    const onDeath = (ending: Ending) => {
+      if (deaths.has(generation)) return
       deaths.set(generation, { ending, served: performance.now() - since })
       noticeDeath(generation)
-    })
+    }
+    void generation.ended.then(onDeath)
+    void generation.dying.then(() => onDeath({ code: 1, signal: null }))
   }
 
   /** If the one that serves is dead; in the middle of an upgrade the next one may take its place first. */
@@ -207,6 +212,12 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
       await retired
       return code ?? 1
     }
+  }
+
+  function abandon(): void {
+    if (phase.name !== 'upgrading') return
+    phase.next.kill()
+    phase = { name: 'closing', done: Promise.resolve(0), ending: [] }
   }
 
   function kill(): void {

@@ -165,3 +165,30 @@ interface IdleTimer {
   readonly _idleStart?: number
   readonly _idleTimeout?: number
 }
+
+/**
+ * Stops reading a connection in this very turn. `socket.pause()` does it by the listeners of http, which are gone
+ * where the application has listeners for 'data' of its own; so the handle is stopped besides.
+ * @returns starts it again
+ */
+export function stopHandle(socket: Socket): () => void {
+  const { _handle: handle } = socket as { _handle?: ReadableHandle | null }
+  socket.pause()
+  if (handle?.reading) {
+    handle.reading = false
+    handle.readStop()
+  }
+  return function start() {
+    socket.resume()
+    if (handle != null && !handle.reading && !socket.destroyed) {
+      handle.reading = true
+      handle.readStart()
+    }
+  }
+}
+
+interface ReadableHandle {
+  reading: boolean
+  readStart(): void
+  readStop(): void
+}

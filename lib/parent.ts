@@ -20,7 +20,9 @@ export interface Parent
   /** Gives the master a listener to hold. */
   publish(listener: Listener, handle: RawHandle): void
   withdraw(listener: Listener): void
-  ready(unclaimed: readonly string[]): void
+  /** @param endTimeout how long the end of this process may take, in milliseconds */
+  ready(unclaimed: readonly string[], endTimeout: number): void
+  dying(): void
   /** Asks the master for an upgrade; rejects with its code. */
   upgrade(): Promise<UpgradeResult>
   /** Offers a connection to the generation that serves now. */
@@ -41,7 +43,9 @@ export function connectParent(take: Relay): Parent {
     publish: ({ key, bound }: Listener, handle: RawHandle) =>
       send({ type: 'listener', listener: { key, bound } }, handle),
     withdraw: ({ key }: Listener) => send({ type: 'unlisten', key }),
-    ready: (unclaimed: readonly string[]) => send({ type: 'ready', unclaimed }),
+    ready: (unclaimed: readonly string[], endTimeout: number) =>
+      send({ type: 'ready', unclaimed, endTimeout }),
+    dying: () => send({ type: 'dying' }),
     upgrade,
     offer: offers.offer
   }) as Parent

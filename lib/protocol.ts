@@ -64,8 +64,10 @@ export type WorkerMessage =
   | { readonly type: 'listener'; readonly listener: ListenerAddress }
   /** The worker closed it, and does not want it kept open. */
   | { readonly type: 'unlisten'; readonly key: string }
-  /** It can serve; these inherited listeners nobody asked for. */
-  | { readonly type: 'ready'; readonly unclaimed: readonly string[] }
+  /** It can serve; these inherited listeners nobody asked for; and so long, in milliseconds, its end may take. */
+  | { readonly type: 'ready'; readonly unclaimed: readonly string[]; readonly endTimeout: number }
+  /** An uncaught error: it drains and will exit, let another one take its place. */
+  | { readonly type: 'dying' }
   /** SIGHUP came to the worker, or the application called `upgrade()`. */
   | { readonly type: 'upgrade'; readonly id: number }
 
@@ -124,7 +126,11 @@ export function readWorkerMessage(message: unknown): WorkerMessage | 'unknown' |
     case 'unlisten':
       return typeof inner.key === 'string' ? (inner as WorkerMessage) : 'unknown'
     case 'ready':
-      return Array.isArray(inner.unclaimed) ? (inner as WorkerMessage) : 'unknown'
+      return Array.isArray(inner.unclaimed) && typeof inner.endTimeout === 'number'
+        ? (inner as WorkerMessage)
+        : 'unknown'
+    case 'dying':
+      return inner as WorkerMessage
     case 'upgrade':
       return typeof inner.id === 'number' ? (inner as WorkerMessage) : 'unknown'
     default:

@@ -5,7 +5,7 @@ import { GracefulUpgradeError } from './errors.js'
 import { createMaster, type Master } from './master.js'
 import type { UpgradeResult } from './protocol.js'
 import { type Household, passedOn, type Role } from './role.js'
-import { listenersOf, onClose, onReload } from './signals.js'
+import { errorEvents, listenersOf, onClose, onReload } from './signals.js'
 import { startWorker } from './worker.js'
 
 /**
@@ -14,14 +14,13 @@ import { startWorker } from './worker.js'
  */
 export function playMaster({ generation, application, listeners, context, standardError }: Household): Role {
   const { log, options } = application
-  const { closeSignals, closeTimeout, drainTimeout, readyTimeout, reloadSignal } = options
-  const endTimeout = drainTimeout + closeTimeout + 1_000
+  const { closeSignals, readyTimeout, reloadSignal } = options
   const master: Master = createMaster({
     current: generationHere(generation, application, listeners, (offer, handle) =>
       master.relay(offer, handle)
     ),
     log,
-    start: next => startWorker({ context, log, standardError, readyTimeout, endTimeout }, next),
+    start: next => startWorker({ context, log, standardError, readyTimeout }, next),
     onRetire,
     onEnd: code => process.exit(code)
   })
@@ -32,9 +31,11 @@ export function playMaster({ generation, application, listeners, context, standa
   })
   return {
     upgrade,
+    enter() {},
     leave() {
       closing.leave()
       leaveReload()
+      master.abandon()
     }
   }
 
@@ -51,14 +52,18 @@ export function playMaster({ generation, application, listeners, context, standa
   }
 
   /**
-   * The application goes; what it listens for itself would end the process under the worker. The new listeners
-   * come before the old ones go, so that no signal meets its default action between.
+   * The application goes; what it listens for itself would end the process under the worker, and so would an error
+   * of what is left of it. The new listeners come before the old ones go, so that no signal meets its default
+   * action between.
    */
   function onRetire(): void {
     const signals = closeSignals || passedOn
     const takeOff = listenersOf(signals)
     const old = closing
     closing = close(signals, false)
+    for (const event of closeSignals ? errorEvents : []) {
+      process.on(event, error => log.error({ err: error }, 'uncaught error in a retired generation'))
+    }
     old.leave()
     takeOff()
   }

@@ -12,6 +12,12 @@ import { isFree, onClose, onReload } from './signals.js'
 /** Time in which a signal that was sent to all processes at once reaches them all, in milliseconds. */
 const signalSpread = 100
 
+/** What a worker that serves has installed for signals. */
+interface Installed {
+  close(signal: NodeJS.Signals | null): void
+  leave(): void
+}
+
 export interface WorkerRole extends Role {
   /** Something has happened that may have made this generation ready. */
   checkReady(): void
@@ -29,17 +35,18 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   const parent = connectParent(take)
   const readiness = watchReadiness(application, listeners)
   let serving = false
-  let leave = () => {}
+  let installed: Installed | undefined
 
   listeners.on('listening', publish)
-  listeners.on('closed', parent.withdraw)
+  listeners.on('closed', withdraw)
   listeners.once('claimed', () => parent.hold(!serving))
-  void readiness.ready.then(parent.ready)
+  void readiness.ready.then(unclaimed => parent.ready(unclaimed, application.endTimeout))
   parent.once('serve', serve)
   parent.on('upgrading', value => {
     application.upgrading = value
   })
   parent.once('retire', () => void application.end('upgrade', parent.offer).then(code => process.exit(code)))
+  parent.on('close', onWish)
   parent.once('lost', onLost)
 
   return {
@@ -47,7 +54,8 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
       if (serving && !application.ending) return parent.upgrade()
       return Promise.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_NOT_SERVING'))
     },
-    leave: () => leave(),
+    enter,
+    leave,
     checkReady: readiness.check,
     declareReady: readiness.declare
   }
@@ -57,7 +65,22 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
     parent.hold(false)
     listeners.serve()
     listeners.dropUnclaimed()
-    if (parent.connected) leave = installSignals()
+    enter()
+  }
+
+  function enter(): void {
+    if (serving && parent.connected) installed ??= installSignals()
+  }
+
+  function leave(): void {
+    installed?.leave()
+    installed = undefined
+  }
+
+  /** The master passes on that all shall end. */
+  function onWish(signal: NodeJS.Signals | null): void {
+    if (installed !== undefined) installed.close(signal)
+    else void application.end('close').then(code => process.exit(code))
   }
 
   async function take(offer: ConnectionOffer, handle: RawHandle): Promise<OfferAnswer> {
@@ -68,13 +91,18 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
     return adopt(listeners.live(), offer, handle) ? 'adopted' : 'refused'
   }
 
+  /** Not on the way out: whoever follows needs the socket. */
+  function withdraw(listener: Listener): void {
+    if (!application.ending) parent.withdraw(listener)
+  }
+
   function publish(listener: Listener): void {
     const handle = listeners.handle(listener)
     if (handle !== undefined) parent.publish(listener, handle)
   }
 
   /** A signal may come through the master, and to all processes at once from a terminal or systemd: it counts once. */
-  function installSignals(): () => void {
+  function installSignals(): Installed {
     const { log, options } = application
     const received = new Set<NodeJS.Signals>()
     const heard = options.closeSignals || passedOn.filter(signal => !isFree(signal))
@@ -82,7 +110,13 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
       signals: [],
       errors: options.closeSignals !== false,
       log,
-      close: () => application.end('close'),
+      close(_signal, error) {
+        if (error !== undefined) {
+          listeners.handOver()
+          parent.dying()
+        }
+        return application.end('close')
+      },
       onSecond() {}
     })
     for (const signal of heard) process.on(signal, onSignal)
@@ -90,12 +124,13 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
       reload: () => void parent.upgrade().catch(() => {}), // the master logs it
       onHangup() {} // the master ends this process
     })
-    parent.on('close', onWish)
-    return () => {
-      for (const signal of heard) process.off(signal, onSignal)
-      parent.off('close', onWish)
-      closing.leave()
-      leaveReload()
+    return {
+      close: closeOnWish,
+      leave() {
+        for (const signal of heard) process.off(signal, onSignal)
+        closing.leave()
+        leaveReload()
+      }
     }
 
     function onSignal(signal: NodeJS.Signals): void {
@@ -104,7 +139,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
     }
 
     /** What the application listens for itself shall hear of the signal too, as in the first generation. */
-    function onWish(signal: NodeJS.Signals | null): void {
+    function closeOnWish(signal: NodeJS.Signals | null): void {
       if (signal === null) return closing.closeNow()
       void sleep(signalSpread).then(() => {
         if (received.has(signal)) return
@@ -117,7 +152,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   /** The one that serves goes on alone: there is never no such generation, and never two. */
   function onLost(): void {
     listeners.off('listening', publish)
-    listeners.off('closed', parent.withdraw)
+    listeners.off('closed', withdraw)
     if (application.ending) return
     if (!serving && inheritance.succeeds === 'worker') process.exit(1)
     standardError.replace(inheritance.standardError)

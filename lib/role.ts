@@ -8,7 +8,9 @@ import type { StandardError } from './standard-error.js'
 export interface Role {
   /** Asks whoever is the master; rejects with a GracefulUpgradeError. */
   upgrade(): Promise<UpgradeResult>
-  /** Takes back what was installed for signals: the application has closed its last instance. */
+  /** Installs what belongs to signals, if it isn't yet: an instance listens. */
+  enter(): void
+  /** Takes that back: the application has closed its last instance. */
   leave(): void
 }
 

@@ -19,7 +19,8 @@ const graceEvents: readonly closeWithGrace.AllEvents[] = [
   'unhandledRejection',
   'beforeExit'
 ]
-const errorEvents = ['uncaughtException', 'unhandledRejection'] as const
+/** What Node.js would end the process for. */
+export const errorEvents = ['uncaughtException', 'unhandledRejection'] as const
 
 /**
  * Upgrades on `signal`. Other listeners on it are taken off, with a warning: the common one is
@@ -68,7 +69,7 @@ export interface CloseHandlers {
   readonly errors: boolean
   readonly log: FastifyBaseLogger
   /** Drains and closes; resolves with the exit code. */
-  close(signal: NodeJS.Signals | null): Promise<number>
+  close(signal: NodeJS.Signals | null, error?: Error): Promise<number>
   /** A second signal or error: the process exits with code 1 when this returns. */
   onSecond(): void
 }
@@ -94,7 +95,7 @@ export function onClose(handlers: CloseHandlers): { closeNow(): void; leave(): v
     async ({ signal, err }) => {
       if (err) log.fatal({ err }, 'uncaught error, closing')
       else log.info({ signal }, 'closing')
-      const code = await handlers.close(signal ?? null)
+      const code = await handlers.close(signal ?? null, err)
       if (code !== 0) process.exit(code)
     }
   )

@@ -2,6 +2,7 @@
  * What is one per process by nature, in one place: what it listens on, its application, and its role. All else
  * is made from here, and given what it needs.
  */
+import { isMainThread } from 'node:worker_threads'
 import { createApplication } from './application.js'
 import { GracefulUpgradeError } from './errors.js'
 import type { Instance } from './instance.js'
@@ -16,7 +17,10 @@ import { openStandardError } from './standard-error.js'
 /** Where copies of this package find each other. */
 const copy = Symbol.for('fastify-graceful-upgrade')
 
-const inheritance = readInheritance(process.env[inheritanceVariable], process.ppid, isAlive)
+// In a worker thread the descriptors are the main thread's.
+const inheritance = isMainThread
+  ? readInheritance(process.env[inheritanceVariable], process.ppid, isAlive)
+  : undefined
 delete process.env[inheritanceVariable] // not for the application's own children
 
 export const generation = inheritance?.generation ?? 1
@@ -39,7 +43,9 @@ listeners.on('listening', ({ server }) => {
 
 /** Nothing is installed for signals before the first instance listens: most instances of a test suite never do. */
 function begin(): void {
-  if (role === undefined && !application.ending) role = playMaster(household)
+  if (application.ending) return
+  role ??= playMaster(household)
+  role.enter()
 }
 
 function onAlone(): void {

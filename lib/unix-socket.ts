@@ -13,6 +13,9 @@ export interface UnixSocketFile {
   remove(): void
 }
 
+/** `sun_path` without its NUL, as it was spelled in `listen()`. */
+const longestPath = process.platform === 'linux' ? 107 : 103
+
 /** Whether a path names a file: not so an abstract socket of Linux, or a pipe of Windows. */
 export function isSocketFile(asked: string): boolean {
   return process.platform !== 'win32' && !asked.startsWith('\0')
@@ -26,9 +29,9 @@ export function temporaryName(asked: string): string | undefined {
   const file = path.resolve(asked)
   const stat = lstatSync(file, { throwIfNoEntry: false })
   if (stat !== undefined && (!stat.isSocket() || isAnswered(file))) return undefined
-  const directory = path.dirname(file)
   for (let attempt = 0; attempt < 100; attempt++) {
-    const name = path.join(directory, `.${Math.random().toString(36).slice(2, 6)}`)
+    const name = path.join(path.dirname(asked), `.${Math.random().toString(36).slice(2, 6)}`)
+    if (Buffer.byteLength(name) > longestPath) return undefined
     if (lstatSync(name, { throwIfNoEntry: false }) === undefined) return name
   }
   return undefined

@@ -29,8 +29,6 @@ export interface WorkerSettings {
   readonly standardError: StandardError
   /** Longest time until it is ready, in milliseconds. */
   readonly readyTimeout: number
-  /** Longest time in which it drains, closes and exits, in milliseconds. */
-  readonly endTimeout: number
 }
 
 export interface WorkerStart {
@@ -43,6 +41,8 @@ export interface WorkerStart {
   readonly onOffer: Relay
 }
 
+/** What a worker may take beyond the time that it asked for, in milliseconds. */
+const exitTime = 1_000
 /** Descriptors of a worker: after standard input, output, error and the IPC channel. */
 const standardErrorDescriptor = 4
 const firstListenerDescriptor = 5
@@ -57,6 +57,11 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
   const offers = createOfferChannel(send, takeOffer)
   const lastWords = relayStandardError(child, settings.standardError)
 
+  let endTimeout = 0
+  let die = () => {}
+  const dying = new Promise<void>(resolve => {
+    die = resolve
+  })
   const ended = new Promise<Ending>(resolve => {
     child.once('exit', (code, signal) => resolve({ code, signal }))
     child.once('close', () => offers.close('unavailable'))
@@ -74,6 +79,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
     pid,
     ready,
     ended,
+    dying,
     listeners: () => [...handles.values()].map(({ listener, handle }) => ({ ...listener, fd: handle.fd })),
     serve: () => send({ type: 'serve' }),
     upgrading: value => send({ type: 'upgrading', value }),
@@ -119,7 +125,10 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
             return drop(said.key)
           case 'ready':
             clearTimeout(timer)
+            endTimeout = said.endTimeout + exitTime
             return resolve(said.unclaimed)
+          case 'dying':
+            return die()
           case 'offer':
           case 'offered':
           case 'answer':
@@ -165,11 +174,11 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
     send(message)
     const timer = setTimeout(() => {
       log.error(
-        { generation: number, generationPid: pid, ms: settings.endTimeout },
+        { generation: number, generationPid: pid, ms: endTimeout },
         'generation does not end, killing it'
       )
       child.kill('SIGKILL')
-    }, settings.endTimeout)
+    }, endTimeout)
     const ending = await ended
     clearTimeout(timer)
     return ending
