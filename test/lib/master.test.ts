@@ -76,6 +76,7 @@ function setUp({ number = 1, pid = 101 } = {}) {
   function fake(number: number, pid: number): Fake {
     const ready = withResolvers<readonly string[]>()
     const ended = withResolvers<Ending>()
+    const dying = withResolvers<void>()
     ready.promise.catch(() => {})
     const end = (code: number | null, signal: NodeJS.Signals | null = null) => {
       ended.resolve({ code, signal })
@@ -86,6 +87,7 @@ function setUp({ number = 1, pid = 101 } = {}) {
       pid,
       ready: ready.promise,
       ended: ended.promise,
+      dying: dying.promise,
       becomeReady: (unclaimed = []) => ready.resolve(unclaimed),
       fail: ready.reject,
       end,

@@ -17,8 +17,9 @@ const listener = { key: 'tcp::3000', bound: '0.0.0.0:3000' }
 const workerMessages: WorkerMessage[] = [
   { type: 'listener', listener },
   { type: 'unlisten', key: 'tcp::3000' },
-  { type: 'ready', unclaimed: [] },
-  { type: 'ready', unclaimed: ['unix:/run/app.sock'] },
+  { type: 'ready', unclaimed: [], endTimeout: 40_000 },
+  { type: 'dying' },
+  { type: 'ready', unclaimed: ['unix:/run/app.sock'], endTimeout: 0 },
   { type: 'upgrade', id: 0 }
 ]
 
@@ -102,7 +103,7 @@ for (const [name, read] of Object.entries(readers)) {
       [],
       {},
       { type: 'serve' },
-      { type: 'ready', unclaimed: [] },
+      { type: 'ready', unclaimed: [], endTimeout: 40_000 },
       { gracefulUpgrade: undefined },
       { gracefulUpgrade: null },
       { gracefulUpgrade: true },
@@ -137,6 +138,7 @@ t.test('a malformed message of a worker is unknown', async t => {
     { type: 'unlisten' },
     { type: 'unlisten', key: 1 },
     { type: 'ready' },
+    { type: 'ready', unclaimed: [] },
     { type: 'ready', unclaimed: 'tcp::3000' },
     { type: 'ready', unclaimed: null },
     { type: 'upgrade' },
