@@ -4,9 +4,10 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import net, { type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
+import { close, closingBrace, host, median, open, request, requireDescriptors, setting } from './harness.ts'
 
 const pairs = setting('PAIRS', 9)
 const seconds = setting('SECONDS', 2)
@@ -14,10 +15,6 @@ const idleConnections = setting('CONNECTIONS', 5_000)
 const loadConnections = 32
 const warmUpSeconds = 0.75
 const turns = 10
-
-const host = '127.0.0.1'
-const request = 'GET / HTTP/1.1\r\nHost: bench\r\n\r\n'
-const closingBrace = 0x7d // the last byte of an answer, and nowhere else in it
 
 const programs = { A: { PLUGIN: '0' }, B: { PLUGIN: '1' }, "A'": { PLUGIN: '0' } }
 const metrics = { rate: 'requests/s', rss: 'RSS/connection', heap: 'heap/connection' }
@@ -133,29 +130,6 @@ async function memory(port: number): Promise<Memory> {
   return (await response.json()) as Memory
 }
 
-/** Opens connections, and each gets one answer. A hundred at once is less than a server's backlog holds. */
-async function open(port: number, count: number): Promise<Socket[]> {
-  const sockets: Socket[] = []
-  await Promise.all(
-    Array.from({ length: 100 }, async () => {
-      while (sockets.length < count) {
-        const socket = net.connect({ host, port, noDelay: true })
-        socket.on('end', () => socket.destroy(new Error('the server ended a connection')))
-        sockets.push(socket)
-        socket.write(request)
-        const [answer] = await once(socket, 'data')
-        if (!String(answer).startsWith('HTTP/1.1 200')) throw new Error(`the server answered: ${answer}`)
-      }
-    })
-  )
-  return sockets
-}
-
-/** A reset leaves no port in TIME_WAIT, of which there would be many. */
-function close(sockets: readonly Socket[]): void {
-  for (const socket of sockets) socket.resetAndDestroy()
-}
-
 function start(program: Program): Server {
   const child = spawn(
     process.execPath,
@@ -236,29 +210,4 @@ function printRatios(name: string, ratios: (metric: Metric) => readonly number[]
 function printRow(name: string, cells: readonly string[]): void {
   const padded = cells.map((cell, index) => cell.padEnd(index % 2 === 0 ? 8 : 12))
   console.log((name.padEnd(8) + padded.join('')).trimEnd())
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = (sorted.length - 1) / 2
-  return (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2
-}
-
-function setting(name: string, byDefault: number): number {
-  const value = Number(process.env[name] ?? byDefault)
-  if (!(value > 0)) throw new Error(`${name} must be a number above 0`)
-  return value
-}
-
-/** Client and server each need one per connection; a server inherits the limit of this process. */
-function requireDescriptors(needed: number): void {
-  const { userLimits } = process.report.getReport() as {
-    userLimits?: { open_files: { soft: number | 'unlimited' } }
-  }
-  const limit = userLimits?.open_files.soft ?? 'unlimited'
-  if (limit === 'unlimited' || limit >= needed) return
-  console.error(
-    `${needed} file descriptors are needed, the limit is ${limit}: raise it (ulimit -n), or set CONNECTIONS`
-  )
-  process.exit(1)
 }
