@@ -57,7 +57,7 @@ export function playMaster({ generation, application, listeners, context, standa
    * action between.
    */
   function onRetire(): void {
-    const signals = closeSignals || passedOn
+    const signals = [...new Set([...(closeSignals || []), ...passedOn])]
     const takeOff = listenersOf(signals)
     const old = closing
     closing = close(signals, false)

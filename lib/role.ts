@@ -23,5 +23,5 @@ export interface Household {
   readonly standardError: StandardError & { replace(descriptor: number): void }
 }
 
-/** What a master passes on to its worker although the application has asked for no `closeSignals`. */
+/** What a master passes on to its worker whatever the application's `closeSignals` are. */
 export const passedOn: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT']

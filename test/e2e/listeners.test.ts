@@ -214,9 +214,7 @@ t.test('a listening descriptor of the parent (listen({ fd })) is inherited', asy
   t.match(await ask({ host: '127.0.0.1', port }), { generation: 1 })
   for (const generation of [2, 3]) {
     child.kill('SIGHUP')
-    await said(`"generation":${generation - 1},"pid"`)
-    while (!output.includes(`"generation":${generation - 1}`) || !output.includes('generation retired'))
-      await sleep(20)
+    await said('generation retired')
     output = ''
     t.match(await ask({ host: '127.0.0.1', port }), { generation })
   }
