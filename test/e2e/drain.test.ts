@@ -173,7 +173,7 @@ t.test('an idle connection is closed at once when nobody follows', async t => {
   server.kill('SIGTERM')
   await ended
   t.same(await server.exit(), { code: 0, signal: null })
-  t.ok(performance.now() - begun < 1_000)
+  t.ok(performance.now() - begun < 4_000, 'not after the five seconds of a fresh one')
 })
 
 t.test('a keep-alive response that was begun is followed by an end, not by a reset', async t => {

