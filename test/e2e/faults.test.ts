@@ -1,4 +1,5 @@
 /** What may go wrong while connections are handed over, and what clients see of it: nothing, or a clean end. */
+import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Client } from '../helper/http-client.ts'
@@ -16,6 +17,14 @@ async function start(t: Test, connections: number, release: object = {}) {
   t.teardown(() => clients.map(client => client.close()))
   for (const client of clients) await client.get('/')
   return { server, address, clients, release: full }
+}
+
+/** The handover is under way: the new process has got some connections, and is far from having all. */
+async function untilSomeMoved(pid: number): Promise<void> {
+  if (process.platform !== 'linux') return sleep(60)
+  const open = () => readdirSync(`/proc/${pid}/fd`).length
+  const before = open()
+  while (open() < before + 30) await sleep(2)
 }
 
 /** One request on every connection that is open: how often which generation answered, or what went wrong. */
@@ -91,8 +100,7 @@ t.test('SIGKILL of the old process during the handover: what was adopted lives o
   const { server, clients } = await start(t, many)
   const { pid } = await server.reload() // from here on worker to worker
   await server.line('generation retired')
-  await server.reload()
-  await sleep(50)
+  await untilSomeMoved((await server.reload()).pid)
   process.kill(pid, 'SIGKILL')
   await server.line('generation retired', ({ signal }) => signal === 'SIGKILL')
   const results = await askAll(clients)
@@ -130,8 +138,7 @@ t.test('SIGKILL of the master during a relay: each connection is served or ended
   const { server, clients } = await start(t, many, { options: { drainTimeout: 3_000 } })
   await server.reload()
   await server.line('generation retired')
-  await server.reload() // from worker to worker through the master
-  await sleep(80)
+  await untilSomeMoved((await server.reload()).pid) // from worker to worker through the master
   server.kill('SIGKILL')
   await server.line(/master lost/)
   const results = await askAll(clients)
@@ -153,8 +160,7 @@ t.test('two upgrades back to back: the connections end up in the last one', asyn
 
 t.test('SIGTERM in the middle of a handover: everything ends, with code 0', async t => {
   const { server, address } = await start(t, many)
-  await server.reload()
-  await sleep(60)
+  await untilSomeMoved((await server.reload()).pid)
   const slow = new Client(address).get('/slow?ms=300')
   await sleep(20)
   server.kill('SIGTERM')
