@@ -215,6 +215,7 @@ t.test('upgrades while older generations still drain are possible', async t => {
   for (const [index, client] of clients.entries()) {
     t.match(await ask(client), { generation: index + 1 })
     await server.reload()
+    await server.line('signal aborted') // from here on the old one accepts no more
   }
   for (const [index, client] of clients.entries()) {
     t.match(
