@@ -85,13 +85,15 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   }
 
   function startNext(from: Generation, succeeds: WorkerStart['succeeds']): Generation {
-    return start({
-      number: ++number,
-      listeners: from.listeners(),
-      succeeds,
-      onUpgrade: upgrade,
-      onOffer: relay
-    })
+    const listeners = from.listeners()
+    try {
+      return start({ number: ++number, listeners, succeeds, onUpgrade: upgrade, onOffer: relay })
+    } catch (cause) {
+      const { message } = cause as Error
+      const error = new GracefulUpgradeError('GRACEFUL_UPGRADE_SPAWN_FAILED', message, { cause })
+      log.error({ err: error, generation: number }, 'upgrade failed')
+      throw error
+    }
   }
 
   /** To whoever serves now, which may be a later generation than the one that the offering one made way for. */
@@ -145,6 +147,8 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
       { generation: generation.number, generationPid: generation.pid, code, signal },
       'generation died'
     )
+    retiring.add(generation) // it may drain yet
+    void generation.ended.then(() => retiring.delete(generation))
     replace(generation)
   }
 

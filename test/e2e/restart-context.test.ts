@@ -154,3 +154,18 @@ t.test('a program that changes its directory before this package is loaded', asy
     }
   }
 })
+
+t.test(
+  'a directory that has become a file makes spawn() itself throw, which is an upgrade that failed',
+  async t => {
+    const inner = path.join(temporaryDirectory(t), 'inner')
+    mkdirSync(inner)
+    const server = startServer(t, { cwd: inner })
+    const port = await server.port()
+    rmSync(inner, { recursive: true })
+    writeFileSync(inner, '')
+    server.kill('SIGHUP')
+    t.match(await server.line('upgrade failed'), { err: { code: 'GRACEFUL_UPGRADE_SPAWN_FAILED' } })
+    t.match(await ask(port, '/'), { generation: 1 })
+  }
+)
