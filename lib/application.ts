@@ -24,7 +24,8 @@ export interface Application {
   /**
    * Drains every server of the process, and when the last request of all is answered closes every instance, so
    * that an `onClose` hook of one never pulls something away from under a request of another.
-   * Idempotent; a second reason hurries it. Resolves with the exit code that follows: 1, and a line in the log, if a hook fails or `closeTimeout` passes.
+   * Idempotent; a second reason hurries it. Resolves with the exit code that follows: 1, and a line in the log, if a
+   * hook fails or `closeTimeout` passes.
    */
   end(reason: DrainReason, relay?: Relay): Promise<0 | 1>
 }

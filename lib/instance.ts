@@ -36,7 +36,6 @@ export function createInstance(
   let drainedServers: Server[] = []
   let closed = false
   let reason: DrainReason = 'upgrade'
-  let booted = false
 
   return {
     app,
@@ -47,12 +46,7 @@ export function createInstance(
       return app.server.listening ? 'serving' : 'starting'
     },
     signal: controller.signal,
-    get booted() {
-      return booted
-    },
-    set booted(value) {
-      booted = value
-    },
+    booted: false,
     servers,
     connections: () => countConnections(servers().map(connectionsOf)),
     drain(given, relay) {
