@@ -5,57 +5,80 @@ import type { Connections } from './connections.js'
 import { currentResponse, newestRequest } from './node-internals.js'
 
 const requestStart = 'http.server.request.start'
+const responseFinish = 'http.server.response.finish'
 
-interface RequestStart {
+interface Exchange {
   readonly server: Server
   readonly response: ServerResponse
   readonly socket: Socket
 }
 
 interface AnnounceOptions {
-  /** Whether this connection shall end: asked when a head is written. */
+  /** Whether this connection shall end: asked when a request begins, and again when the head of its response is written. */
   wants(socket: Socket): boolean
   onResponseEnd(socket: Socket, server: Server): void
+}
+
+export interface CloseAnnouncement {
+  /** For the responses under way whose connections shall end as of late. */
+  renew(): void
+  stop(): void
 }
 
 /**
  * From now on every response of these servers whose head is not out yet carries `Connection: close`, if that is wanted, except
  * where a later request of the same connection waits behind it: then the last one's does (RFC 9112, 9.3.2 and
  * 9.6). Node.js itself then ends the connection after that response.
- * @returns a function that stops looking at new requests
+ *
+ * A response of which nothing is wanted is not touched: to change the shape of one takes the optimized code away
+ * from all, in the very moment in which the machine is busiest.
  */
 export function announceClose(
   servers: ReadonlyMap<Server, Connections>,
   { wants, onResponseEnd }: AnnounceOptions
-): () => void {
-  for (const [server, { sockets }] of servers) {
-    for (const socket of sockets) {
-      const response = currentResponse(socket)
-      if (response !== undefined) announceOn(response, socket, server)
+): CloseAnnouncement {
+  const announced = new WeakSet<ServerResponse>()
+  renew()
+  subscribe(requestStart, onRequest)
+  subscribe(responseFinish, onFinish)
+  return {
+    renew,
+    stop() {
+      unsubscribe(requestStart, onRequest)
+      unsubscribe(responseFinish, onFinish)
     }
   }
-  subscribe(requestStart, onRequest)
-  return () => unsubscribe(requestStart, onRequest)
+
+  function renew(): void {
+    for (const { sockets } of servers.values()) {
+      for (const socket of sockets) announceOnCurrent(socket)
+    }
+  }
 
   function onRequest(message: unknown): void {
-    const { server, response, socket } = message as RequestStart
-    if (servers.has(server)) announceOn(response, socket, server)
+    const { server, response, socket } = message as Exchange
+    if (servers.has(server)) announceOn(response, socket)
   }
 
-  function announceOn(response: ServerResponse, socket: Socket, server: Server): void {
-    if (!response.headersSent) closeAfter(response, socket, wants)
-    response.once('close', () => {
-      // A pipelined response of before the drain, of which nobody told us, is the next in turn.
-      const next = currentResponse(socket)
-      if (next !== undefined && next !== response && !watched.has(next)) announceOn(next, socket, server)
-      onResponseEnd(socket, server)
-    })
-    watched.add(response)
+  function onFinish(message: unknown): void {
+    const { server, socket } = message as Exchange
+    if (!servers.has(server)) return
+    onResponseEnd(socket, server)
+    // A pipelined response of before the drain, of which nobody told us, is the next in turn.
+    queueMicrotask(() => announceOnCurrent(socket))
+  }
+
+  function announceOnCurrent(socket: Socket): void {
+    const response = currentResponse(socket)
+    if (response !== undefined) announceOn(response, socket)
+  }
+
+  function announceOn(response: ServerResponse, socket: Socket): void {
+    if (response.headersSent || announced.has(response) || !wants(socket)) return
+    announced.add(response)
+    closeAfter(response, socket, wants)
   }
 }
-
-/** Responses that have a `close` listener of ours already. */
-const watched = new WeakSet<ServerResponse>()
 
 type Headers = OutgoingHttpHeaders | OutgoingHttpHeader[]
 type WriteHead = (status: number, ...rest: [] | [Headers] | [string | undefined, Headers?]) => ServerResponse

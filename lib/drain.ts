@@ -47,9 +47,9 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   const connections = new Map(servers.map(server => [server, connectionsOf(server)] as const))
   const releaseClose = servers.map(holdClose)
   const closed = Promise.all(servers.map(stopAccepting))
-  const handover = prepareHandover(servers, options)
-
   const total = countConnections(connections.values())
+  const handover = prepareHandover(servers, options, held(total), onHandoverReady)
+
   if (held(total) > 0) log.info({ reason: options.reason(), connections: total }, 'draining')
 
   const { promise: looked, resolve: done } = withResolvers()
@@ -60,7 +60,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   let logged = start
   let lookTime = 0
   let finished = false
-  const stopAnnouncing = announceClose(connections, {
+  const announcement = announceClose(connections, {
     wants: socket => options.handover !== 'all' || options.reason() === 'close' || !handover?.mayTake(socket),
     onResponseEnd: touch
   })
@@ -72,7 +72,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   await looked
   clearTimeout(pending)
   finished = true
-  stopAnnouncing()
+  announcement.stop()
   cutDetachedAtDeadline()
   for (const release of releaseClose) release()
   if (held(total) > 0) {
@@ -82,6 +82,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
 
   function sweep(): void {
     clearTimeout(pending)
+    announcement.renew()
     look()
     pending = setTimeout(sweep, Math.min(pause + (Math.random() * pause) / 10, deadline - performance.now()))
     pause = Math.min(pause * 2, pollInterval)
@@ -90,7 +91,11 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   /** A response has ended: its connection may be idle now, and not for long. */
   function touch(socket: Socket, server: Server): void {
     touched.get(server)?.add(socket)
-    lookSoon()
+    if (handover === undefined || handover.isReady()) lookSoon()
+  }
+
+  function onHandoverReady(): void {
+    for (const { size } of touched.values()) if (size > 0) return lookSoon()
   }
 
   /** Many connections may end or be touched at once, and the list of those at rest is long: one look serves all. */
@@ -175,13 +180,18 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   }
 }
 
-function prepareHandover(servers: readonly Server[], options: DrainOptions): Handover | undefined {
+function prepareHandover(
+  servers: readonly Server[],
+  options: DrainOptions,
+  total: number,
+  onReady: () => void
+): Handover | undefined {
   const { reason, handover, relay, addressOf, log } = options
   const movable = servers.filter(isMovable)
   if (reason() !== 'upgrade' || handover === false || relay === undefined || movable.length === 0)
     return undefined
   if (movable.every(server => connectionsAtRest(server) !== undefined))
-    return createHandover(relay, addressOf)
+    return createHandover({ relay, addressOf, total, onReady })
   log.warn(
     'this version of Node.js hides what handover needs: each connection waits for one more request instead'
   )

@@ -27,7 +27,18 @@ export interface Handover {
   isAway(socket: Socket): boolean
   /** Whether it may go yet: not so if it was refused, or nobody is there to take connections. */
   mayTake(socket: Socket): boolean
+  /** Whether the next one can go now: there is no use in looking for it before. */
+  isReady(): boolean
   readonly report: HandoverReport
+}
+
+export interface HandoverOptions {
+  readonly relay: Relay
+  readonly addressOf: (server: Server) => ListenerAddress | undefined
+  /** How many connections there are. */
+  readonly total: number
+  /** The next one can go, and none is known. */
+  readonly onReady: () => void
 }
 
 export interface HandoverReport {
@@ -46,17 +57,26 @@ interface Candidate {
 
 /** How many connections are on their way at once. Handles travel one by one: with more of them each waits longer. */
 const offerWindow = 2
+/**
+ * Time until all connections may have been offered, in milliseconds. Their number rises with the square of the
+ * time: the code of a process that has just started is slow until it is compiled, and must not meet the whole load.
+ */
+const slowStart = 1_000
+/** Ends of idle connections are rounded up to this many milliseconds. */
+const timerStep = 100
+/** So long before a server may first end a connection for its silence, that is prevented, in milliseconds. */
+const timeoutMargin = 1_000
 
-export function createHandover(
-  relay: Relay,
-  addressOf: (server: Server) => ListenerAddress | undefined
-): Handover {
+export function createHandover({ relay, addressOf, total, onReady }: HandoverOptions): Handover {
   const first = new Map<Socket, Candidate>()
   const rest = new Map<Socket, Candidate>()
   const away = new Set<Socket>()
   const refused = new WeakSet<Socket>()
   const report = { moved: 0, refused: 0, longestPause: 0 }
+  const start = performance.now()
+  let offered = 0
   let isOpen = true
+  let timer: NodeJS.Timeout | undefined
 
   return {
     consider(server, socket, state, soon) {
@@ -65,21 +85,45 @@ export function createHandover(
       if (soon) rest.delete(socket)
       const queue = soon || first.has(socket) ? first : rest
       queue.set(socket, { server, state, bytesRead: socket.bytesRead })
-      pump()
+      if (isReady()) pump()
     },
     isAway: socket => away.has(socket),
     mayTake: socket => isOpen && !refused.has(socket),
+    isReady,
     report
   }
 
+  function isReady(): boolean {
+    return away.size < offerWindow && timer === undefined
+  }
+
   function pump(): void {
+    while (isReady()) {
+      const wait = start + slowStart * Math.sqrt(offered / total) - performance.now()
+      if (wait > 0) {
+        timer = setTimeout(onTime, wait)
+        return
+      }
+      const next = nextCandidate()
+      if (next === undefined) return onReady()
+      offered++
+      void offer(...next)
+    }
+  }
+
+  function onTime(): void {
+    timer = undefined
+    pump()
+  }
+
+  function nextCandidate(): [Socket, Candidate] | undefined {
     for (const queue of [first, rest]) {
       for (const [socket, candidate] of queue) {
-        if (away.size >= offerWindow) return
         queue.delete(socket)
-        if (!away.has(socket) && isStillAtRest(socket, candidate)) void offer(socket, candidate)
+        if (!away.has(socket) && isStillAtRest(socket, candidate)) return [socket, candidate]
       }
     }
+    return undefined
   }
 
   async function offer(socket: Socket, { server, state }: Candidate): Promise<void> {
@@ -90,7 +134,7 @@ export function createHandover(
       state === 'fresh' ? null : (idleTimeLeft(socket) ?? (server as http.Server).keepAliveTimeout)
     away.add(socket)
     const begun = performance.now()
-    const resume = stopReading(socket)
+    const resume = stopReading(socket, state)
     const answer = await relay({ listener, idleTime }, handle)
     away.delete(socket)
     report.longestPause = Math.max(report.longestPause, Math.ceil(performance.now() - begun))
@@ -133,14 +177,14 @@ function isStillAtRest(socket: Socket, { bytesRead }: Candidate): boolean {
  * server write a 408 to it.
  * @returns takes all that back
  */
-function stopReading(socket: Socket): () => void {
+function stopReading(socket: Socket, state: 'idle' | 'fresh'): () => void {
   const { timeout } = socket
-  const server = Object.getOwnPropertyDescriptor(socket, 'server')
   socket.setTimeout(0)
-  Object.defineProperty(socket, 'server', { configurable: true, writable: true, value: { emit: () => true } })
+  // An idle connection's parser doesn't count the time, except where it has never parsed anything.
+  const listen = state === 'fresh' || socket.bytesRead === 0 ? silenceRequestTimeout(socket) : undefined
   const startReading = stopHandle(socket)
   return function resume() {
-    if (server) Object.defineProperty(socket, 'server', server)
+    listen?.()
     if (timeout) socket.setTimeout(timeout)
     startReading()
   }
@@ -179,6 +223,39 @@ function isAdopter(server: Server): boolean {
  * connection is an idle one, which ends without a word after its keep-alive time.
  */
 function endQuietlyAfter(idleTime: number, socket: Socket, server: Server): void {
+  // Connections that end at different times have a list of timers each; few lists are fast ones.
+  const time = Math.ceil(idleTime / timerStep) * timerStep
+  setIdleUntil(socket, performance.now() + idleTime)
+  const limit = Math.max(firstTimeout(server as http.Server) - timeoutMargin, 0)
+  const end = setTimeout(() => isUnread() && socket.destroySoon(), time)
+  const silence =
+    limit < time ? setTimeout(() => isUnread() && silenceRequestTimeout(socket), limit) : undefined
+  end.unref()
+  silence?.unref()
+  socket.once('close', () => {
+    clearTimeout(end)
+    clearTimeout(silence)
+  })
+
+  function isUnread(): boolean {
+    return socket.bytesRead === 0
+  }
+}
+
+/** What a server sees of a connection that does nothing, in milliseconds; Infinity where it has no such limit. */
+function firstTimeout({ headersTimeout, requestTimeout }: http.Server): number {
+  return Math.min(headersTimeout || Number.POSITIVE_INFINITY, requestTimeout || Number.POSITIVE_INFINITY)
+}
+
+/**
+ * For as long as nothing has been read from a connection, its server doesn't learn that a request of it took too long.
+ * Changes what the socket looks like to the optimizing compiler, at some cost to all others: only where needed.
+ * @returns takes it back
+ */
+function silenceRequestTimeout(socket: Socket): () => void {
+  const { server } = socket as { server?: Server }
+  const own = Object.getOwnPropertyDescriptor(socket, 'server')
+  if (server === undefined || own === undefined) return () => {}
   const quiet = {
     emit: (event: string, ...args: unknown[]) =>
       isRequestTimeout(event, args[0]) || server.emit(event, ...args)
@@ -190,12 +267,7 @@ function endQuietlyAfter(idleTime: number, socket: Socket, server: Server): void
       Object.defineProperty(socket, 'server', { configurable: true, writable: true, value })
     }
   })
-  setIdleUntil(socket, performance.now() + idleTime)
-  const timer = setTimeout(() => {
-    if (socket.bytesRead === 0) socket.destroySoon()
-  }, idleTime)
-  timer.unref()
-  socket.once('close', () => clearTimeout(timer))
+  return () => Object.defineProperty(socket, 'server', own)
 }
 
 function isRequestTimeout(event: string, error: unknown): boolean {

@@ -8,6 +8,7 @@ import { connectionsOf } from './connections.js'
 import { followSessions } from './drain-http2.js'
 import { adoptListener, listeningHandle, type RawHandle } from './node-internals.js'
 import type { ListenerAddress, OpenListener } from './protocol.js'
+import { makeCloseHoldable } from './stop-accepting.js'
 import { isSocketFile, moveIntoPlace, socketFile, temporaryName, type UnixSocketFile } from './unix-socket.js'
 
 /** A server of this process that listens. */
@@ -140,6 +141,7 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
     server.removeListener(errorMonitor as unknown as 'error', giveUp)
     restore?.()
     connectionsOf(server)
+    makeCloseHoldable(server)
     followSessions(server)
 
     // Node.js knows the temporary name, or none; neither the application nor a log may see that.

@@ -131,7 +131,9 @@ export function wrapAccepted(server: Server, handle: RawHandle): Socket | undefi
   const counted = server as { _connections?: number }
   if (typeof counted._connections === 'number') {
     counted._connections++
-    ;(socket as { _server?: Server })._server = server
+    const same = socket as { server?: Server; _server?: Server } // in Node.js's order: the same hidden class
+    same.server = server
+    same._server = server
   }
   return socket
 }

@@ -14,25 +14,43 @@ export function stopAccepting(server: Server): Promise<void> {
   })
 }
 
+type CloseCallback = (error?: Error) => void
+
+/** What was asked of servers whose `close()` is held. */
+const heldCalls = new WeakMap<Server, (CloseCallback | undefined)[]>()
+const holdable = new WeakSet<Server>()
+
+/**
+ * Lets `close()` of a server be held later. Done before it serves: a server that looks different to the optimizing
+ * compiler from one moment to the next takes the optimized code from every request.
+ */
+export function makeCloseHoldable(server: Server): void {
+  if (holdable.has(server)) return
+  holdable.add(server)
+  const { close } = server
+  Object.defineProperty(server, 'close', {
+    configurable: true,
+    writable: true,
+    value(this: Server, callback?: CloseCallback) {
+      const calls = heldCalls.get(server)
+      if (calls === undefined) return close.call(this, callback)
+      calls.push(callback)
+      return this
+    }
+  })
+}
+
 /**
  * While a server drains, its own `close()` waits, whoever calls it. Fastify closes its second server for
  * `localhost` the moment the first one has no connection left, not knowing of requests on the second.
  * @returns a function that makes up for the calls
  */
 export function holdClose(server: Server): () => void {
-  const calls: ((error?: Error) => void)[] = []
-  const own = Object.getOwnPropertyDescriptor(server, 'close')
-  Object.defineProperty(server, 'close', {
-    configurable: true,
-    writable: true,
-    value(this: Server, callback: (error?: Error) => void = () => {}) {
-      calls.push(callback)
-      return this
-    }
-  })
+  makeCloseHoldable(server)
+  const calls: (CloseCallback | undefined)[] = []
+  heldCalls.set(server, calls)
   return function release() {
-    if (own) Object.defineProperty(server, 'close', own)
-    else delete (server as Partial<Server>).close
+    heldCalls.delete(server)
     for (const callback of calls) server.close(callback)
   }
 }

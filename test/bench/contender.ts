@@ -6,6 +6,7 @@ import net, { type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { host } from './harness.ts'
 
 /** A way to upgrade: a program that prints `serving`, and on SIGHUP, when the next version listens, `generation ready`. */
@@ -75,12 +76,7 @@ export function pm2Contender(): Contender | string {
 /** Runs a server for as long as `work` takes; whatever it has started is gone afterwards. */
 export async function withServer<T>(contender: Contender, work: (server: Running) => Promise<T>): Promise<T> {
   const port = await freePort()
-  const child = spawn(process.execPath, [path.join(import.meta.dirname, contender.program)], {
-    env: { ...process.env, ...contender.env, NODE_OPTIONS: '', PORT: String(port) },
-    stdio: ['pipe', 'pipe', 'inherit'],
-    detached: true // a process group of its own, to be killed as a whole
-  })
-  started.add(child)
+  const child = start(contender, port)
   const exited = once(child, 'exit')
   const died = exited.then(([code, signal]) => {
     throw new Error(`the server of ${contender.name} exited: ${signal ?? code}`)
@@ -92,6 +88,26 @@ export async function withServer<T>(contender: Contender, work: (server: Running
     await exited
     started.delete(child)
   }
+}
+
+/** Boots the same program beside a server, as an upgrade would, and takes nothing from that. */
+export async function bootBeside(contender: Contender, life: number): Promise<void> {
+  const child = start(contender, 0)
+  const exited = once(child, 'exit')
+  await sleep(life)
+  killGroup(child)
+  await exited
+  started.delete(child)
+}
+
+function start({ program, env }: Contender, port: number): ChildProcess {
+  const child = spawn(process.execPath, [path.join(import.meta.dirname, program)], {
+    env: { ...process.env, ...env, NODE_OPTIONS: '', PORT: String(port) },
+    stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true // a process group of its own, to be killed as a whole
+  })
+  started.add(child)
+  return child
 }
 
 async function serve({ name }: Contender, child: ChildProcess, port: number): Promise<Running> {

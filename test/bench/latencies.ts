@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Contender, type Running, withServer } from './contender.ts'
+import { bootBeside, type Contender, type Running, withServer } from './contender.ts'
 import { median } from './harness.ts'
 import { type Busy, busyDuring } from './processor.ts'
 import { milliseconds, printTable, quantile, sum } from './table.ts'
@@ -123,6 +123,8 @@ export interface PairOptions {
   /** In each pair, in the one of the two runs that has any. */
   readonly upgrades: number
   readonly interval: number
+  /** Longest pause of a client before a request, in milliseconds. */
+  readonly pause: number
 }
 
 interface Run {
@@ -130,34 +132,59 @@ interface Run {
   readonly busy: Busy
 }
 
-/** Whole runs with upgrades, against others of the same length without. */
+/** What happens in each turn of a run. */
+type Turns = 'upgrades' | 'boots' | 'nothing'
+
+/**
+ * Whole runs with upgrades, against others of the same length without, and against ones in which the same program boots
+ * at the same times and is given nothing to do: what of the difference is the price of starting a process here.
+ */
 export async function showPairs(contender: Contender, options: PairOptions): Promise<void> {
-  const { pairs, upgrades, interval } = options
-  const calm: Run[] = []
-  const upgraded: Run[] = []
+  const { pairs, upgrades, interval, pause } = options
+  const runs: Record<Turns, Run>[] = []
   for (let pair = 0; pair < pairs; pair++) {
-    upgraded.push(await run(contender, options, upgrades))
-    calm.push(await run(contender, options, 0))
+    runs.push({
+      upgrades: await run(contender, options, 'upgrades'),
+      boots: await run(contender, options, 'boots'),
+      nothing: await run(contender, options, 'nothing')
+    })
   }
-  const ratios = upgraded.map(({ p999 }, pair) => p999 / calm[pair]!.p999)
-  const rows = ratios.map((ratio, pair) => pairRow(pair, ratio, upgraded[pair]!, calm[pair]!))
   const every = interval / 1_000
-  console.log(`3. ${contender.name}: p99.9 in milliseconds of a whole run of ${upgrades * every} s with an upgrade every ${every} s, against one
-   without: ${describeLoad(load)}.
+  console.log(`3. ${contender.name}: p99.9 in milliseconds of a whole run of ${upgrades * every} s with an upgrade every ${every} s, with a mere boot of
+   the program beside it every ${every} s, and with neither: ${describeLoad({ ...load, pause })}.
 `)
-  printTable(['pair', 'with', 'without', 'ratio', 'CPU', 'calm', 'others', 'calm'], rows)
-  console.log(`   median ratio: ${median(ratios).toFixed(2)} (target: at most 1.5)\n`)
+  const columns = [
+    'pair',
+    'upgrades',
+    'boots',
+    'neither',
+    'ratio',
+    'boots',
+    'CPU',
+    'boots',
+    'neither',
+    'others'
+  ]
+  printTable(columns, runs.map(pairRow))
+  const ratio = (turns: Turns) => median(runs.map(pair => pair[turns].p999 / pair.nothing.p999)).toFixed(2)
+  console.log(
+    `   median ratio: ${ratio('upgrades')} (target: at most 1.5), of boots alone ${ratio('boots')}\n`
+  )
 }
 
-/** @param times upgrades in it, each in one of as many turns as the runs of a pair have */
-function run(contender: Contender, { upgrades, interval }: PairOptions, times: number): Promise<Run> {
+function run(contender: Contender, options: PairOptions, turns: Turns): Promise<Run> {
+  const { upgrades, interval, pause } = options
   return withServer(contender, async server => {
-    const traffic = drive(server.port, load)
+    const traffic = drive(server.port, { ...load, pause })
     await sleep(warmUp)
     const from = performance.now()
     const busy = await busyDuring(server.group, async () => {
       for (let turn = 0; turn < upgrades; turn++) {
-        await Promise.all([turn < times ? server.upgrade() : undefined, sleep(interval)])
+        await Promise.all([
+          turns === 'upgrades' && server.upgrade(),
+          turns === 'boots' && bootBeside(contender, interval / 2),
+          sleep(interval)
+        ])
       }
     })
     await traffic.stop()
@@ -166,14 +193,14 @@ function run(contender: Contender, { upgrades, interval }: PairOptions, times: n
   })
 }
 
-function pairRow(pair: number, ratio: number, upgraded: Run, calm: Run): string[] {
+function pairRow({ upgrades, boots, nothing }: Record<Turns, Run>, pair: number): string[] {
   return [
     String(pair + 1),
-    milliseconds(upgraded.p999),
-    milliseconds(calm.p999),
-    ratio.toFixed(2),
-    ...[upgraded, calm].map(({ busy }) => percent([busy], 'own')),
-    ...[upgraded, calm].map(({ busy }) => percent([busy], 'others'))
+    ...[upgrades, boots, nothing].map(({ p999 }) => milliseconds(p999)),
+    (upgrades.p999 / nothing.p999).toFixed(2),
+    (boots.p999 / nothing.p999).toFixed(2),
+    ...[upgrades, boots, nothing].map(({ busy }) => percent([busy], 'own')),
+    percent([upgrades.busy, boots.busy, nothing.busy], 'others')
   ]
 }
 

@@ -36,7 +36,7 @@ await showLatencies(contenders, {
   upgrades: Math.ceil(upgrades / 2),
   interval
 })
-await showPairs(all, { pairs, upgrades: 3, interval })
+for (const pause of [60, 8]) await showPairs(all, { pairs, upgrades: 3, interval, pause }) // a tenth and a third of two cores
 await showIdle(all, [1_000, connections], idleRounds)
 printLimits()
 process.exit() // what is left is timers of clients
