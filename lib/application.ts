@@ -1,5 +1,6 @@
 import type { Server } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
+import { type ConnectionCounts, connectionsOf, countConnections } from './connections.js'
 import { type DrainReason, drain } from './drain.js'
 import type { Ending, Generation } from './generation.js'
 import type { Instance } from './instance.js'
@@ -19,6 +20,8 @@ export interface Application {
   readonly ending: boolean
   /** Whether an upgrade of this generation is under way. */
   upgrading: boolean
+  /** Of whatever listens in this process. */
+  connections(): ConnectionCounts
   add(instance: Instance): void
   remove(instance: Instance): void
   /**
@@ -51,6 +54,11 @@ export function createApplication(listeners: Listeners): Application {
       return ended !== undefined
     },
     upgrading: false,
+    connections() {
+      const draining = [...instances].flatMap(instance => instance.servers())
+      const servers = new Set([...listeners.live().map(({ server }) => server), ...draining])
+      return countConnections([...servers].map(connectionsOf))
+    },
     add(instance) {
       if (instances.size === 0 && ended === undefined) first = instance
       instances.add(instance)
@@ -123,6 +131,7 @@ export function generationHere(
     ended,
     dying: new Promise(() => {}), // the process ends with it
     listeners: () => listeners.open(),
+    connections: async () => application.connections(),
     serve() {},
     upgrading(value) {
       application.upgrading = value

@@ -9,7 +9,13 @@ const messages = {
   GRACEFUL_UPGRADE_EXITED: 'the next generation ended before it was ready',
   GRACEFUL_UPGRADE_READY_TIMEOUT: 'the next generation was not ready in time',
   GRACEFUL_UPGRADE_MASTER_LOST: 'the master went away before it answered',
-  GRACEFUL_UPGRADE_DUPLICATE: 'two copies of fastify-graceful-upgrade are loaded in this process'
+  GRACEFUL_UPGRADE_DUPLICATE: 'two copies of fastify-graceful-upgrade are loaded in this process',
+  GRACEFUL_UPGRADE_USAGE: 'graceful-upgrade was called with what it does not understand',
+  GRACEFUL_UPGRADE_PID_FILE: 'the pid file cannot be used',
+  GRACEFUL_UPGRADE_CONTROL_SOCKET: 'the control socket cannot be used',
+  GRACEFUL_UPGRADE_NO_MASTER: 'no running server was found there',
+  GRACEFUL_UPGRADE_LISTEN_FDS: 'the sockets that systemd passes on cannot be used',
+  GRACEFUL_UPGRADE_GAVE_UP: 'the server died again and again, and is not started any more'
 } as const
 
 export type ErrorCode = keyof typeof messages

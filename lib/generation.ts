@@ -1,3 +1,4 @@
+import type { ConnectionCounts } from './connections.js'
 import type { OpenListener, Relay } from './protocol.js'
 
 /** How a process ended. */
@@ -21,6 +22,8 @@ export interface Generation {
   readonly dying: Promise<void>
   /** Its listening sockets, open in this process: also after its end, until `release()`. */
   listeners(): readonly OpenListener[]
+  /** How many connections it has, of all its instances; null where it doesn't say so in time. */
+  connections(): Promise<ConnectionCounts | null>
   /** From now on it is the one that serves. */
   serve(): void
   /** An upgrade of it has begun, or is over. */

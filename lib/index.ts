@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import type { ConnectionCounts } from './connections.js'
 import { drainBeforeClose, serverOption } from './fastify-internals.js'
 import { createInstance } from './instance.js'
-import { type GracefulUpgradeOptions, resolveOptions } from './options.js'
+import { type GracefulUpgradeOptions, optionsOfEnvironment, resolveOptions } from './options.js'
 import type { UpgradeResult } from './protocol.js'
 import * as thisProcess from './this-process.js'
 
@@ -72,7 +72,7 @@ interface Known {
 }
 
 const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyInstance, given) => {
-  const options = resolveOptions(serverOption(app), given)
+  const options = resolveOptions(serverOption(app), given, optionsOfEnvironment(process.env))
   const instance = createInstance(app, options, thisProcess.listeners)
 
   app.decorate('gracefulUpgrade', {

@@ -6,6 +6,7 @@ import { type AddressInfo, isIPv6, type Server } from 'node:net'
 import path from 'node:path'
 import { connectionsOf } from './connections.js'
 import { followSessions } from './drain-http2.js'
+import { isHidden } from './hidden-servers.js'
 import { adoptListener, listeningHandle, type RawHandle } from './node-internals.js'
 import type { ListenerAddress, OpenListener } from './protocol.js'
 import { makeCloseHoldable } from './stop-accepting.js'
@@ -89,6 +90,7 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
 
   function onStart(message: unknown): void {
     const { server, options } = message as { server: Server; options: ListenOptions }
+    if (isHidden(server)) return
     if (cluster.isWorker) return // the cluster's primary has the socket
     const key = keyOf(options)
     if (key === undefined) return
@@ -136,6 +138,7 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
 
   function onBound(message: unknown): void {
     const { server } = message as { server: Server }
+    if (isHidden(server)) return
     const { key, restore, unix } = attempts.get(server) ?? {}
     attempts.delete(server)
     server.removeListener(errorMonitor as unknown as 'error', giveUp)
@@ -226,6 +229,7 @@ function boundAddress(server: Server): string {
 
 /** Whether a name that was asked for would be bound to the very address that a listener has. */
 function leadsTo(key: string, bound: string): boolean {
+  if (key === `unix:${bound}`) return true
   const [, host, port] = /^tcp:(.*):([1-9]\d*)(?:#\d+)?$/.exec(key) ?? []
   if (host === undefined) return false
   const hosts =

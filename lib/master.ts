@@ -1,13 +1,19 @@
+import { EventEmitter } from 'node:events'
+import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FastifyBaseLogger } from 'fastify'
 import { GracefulUpgradeError } from './errors.js'
 import type { Ending, Generation } from './generation.js'
+import type { Log } from './log.js'
 import type { RawHandle } from './node-internals.js'
-import type { ConnectionOffer, OfferAnswer, Relay, UpgradeResult } from './protocol.js'
+import type { ConnectionOffer, OfferAnswer, OpenListener, Relay, UpgradeResult } from './protocol.js'
 import type { WorkerStart } from './worker.js'
 
 /** The process that stays: it starts generations, and knows which one serves. */
 export interface Master {
+  readonly events: EventEmitter<MasterEvents>
+  readonly state: Phase['name']
+  /** The one that serves first, then one that boots, then those that drain. */
+  generations(): readonly Tenure[]
   /**
    * Starts the next generation, and lets it take over once it is ready; the old one then drains in its own time.
    * @throws GRACEFUL_UPGRADE_IN_PROGRESS, _CLOSING, _SPAWN_FAILED, _EXITED, _READY_TIMEOUT; the old one serves on
@@ -23,17 +29,39 @@ export interface Master {
   kill(): void
 }
 
+export interface MasterEvents {
+  booting: [Generation]
+  /** It serves now. */
+  ready: [UpgradeResult]
+  /** It never will; so long, in milliseconds, after its start. */
+  failed: [Generation, GracefulUpgradeError, number]
+  draining: [Generation]
+  /** So long, in milliseconds, after it began to drain. */
+  retired: [Generation, Ending, number]
+  closing: []
+}
+
+/** What a generation is doing. */
+export interface Tenure {
+  readonly generation: Generation
+  readonly state: 'booting' | 'serving' | 'draining'
+  /** Since when (performance.now()). */
+  readonly since: number
+}
+
 export interface MasterOptions {
-  readonly current: Generation
-  readonly log: FastifyBaseLogger
+  /** The generation that serves; or the listeners that the first one is born with, which is started at once. */
+  readonly first: Generation | readonly OpenListener[]
+  readonly log: Log
   start(next: WorkerStart): Generation
   /** A worker takes over from the generation that ran in this process. */
   onRetire?(): void
-  /** The last generation has left by itself: nobody serves any more. */
+  /** Nobody serves any more: the first generation has failed, or the last one has left by itself or is given up. */
   onEnd(code: number): void
 }
 
 type Phase =
+  | { readonly name: 'starting'; readonly next: Generation }
   | { readonly name: 'serving'; readonly current: Generation }
   | { readonly name: 'upgrading'; readonly current: Generation; readonly next: Generation }
   /** The worker that served has died: a pause, which `hurry` ends, and then `next`. */
@@ -44,21 +72,64 @@ type Phase =
 /** Pauses before a dead worker is replaced, in milliseconds: the first time at once, the last one again and again. */
 const pauses = [0, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000]
 /** A worker that has served for this long counts as healthy: its death starts from the first pause again. */
-const healthyTime = 60_000
+const healthyTime = 10_000
+/** After so many attempts in a row without a healthy worker, whoever started this process had better know. */
+const mostFailures = 12
 
-export function createMaster({ current: first, log, start, onRetire, onEnd }: MasterOptions): Master {
-  let phase: Phase = { name: 'serving', current: first }
-  let number = first.number
-  let failures = 0
+export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptions): Master {
+  const events = new EventEmitter<MasterEvents>()
   const retiring = new Set<Generation>()
   const deaths = new WeakMap<Generation, { readonly ending: Ending; readonly served: number }>()
-  watch(first)
-  return { upgrade, relay, close, abandon, kill }
+  const since = new WeakMap<Generation, number>()
+  let number = 'number' in first ? first.number : 0
+  let failures = 0
+  let phase: Phase = 'number' in first ? { name: 'serving', current: first } : begin(first)
+  if ('number' in first) watch(first)
+  return {
+    events,
+    get state() {
+      return phase.name
+    },
+    generations,
+    upgrade,
+    relay,
+    close,
+    abandon,
+    kill
+  }
+
+  function generations(): Tenure[] {
+    const tenure = (state: Tenure['state']) => (generation: Generation) => ({
+      generation,
+      state,
+      since: since.get(generation) ?? 0
+    })
+    return [
+      ...('current' in phase ? [phase.current] : []).map(tenure('serving')),
+      ...('next' in phase ? [phase.next] : []).map(tenure('booting')),
+      ...[...(phase.name === 'closing' ? phase.ending : retiring)].map(tenure('draining'))
+    ]
+  }
+
+  /** Nothing serves yet: whoever has started this process wants to know at once if nothing will. */
+  function begin(inherited: readonly OpenListener[]): Phase {
+    const next = startNext(inherited, 'none')
+    whenReady(next, performance.now(), 'start failed').then(
+      () => takeOver(next),
+      async () => {
+        if (isClosing()) return
+        const { code, signal } = await next.ended
+        if (!isClosing()) onEnd(code === null ? signalCode(signal) : code || 1)
+      }
+    )
+    return { name: 'starting', next }
+  }
 
   async function upgrade(): Promise<UpgradeResult> {
     switch (phase.name) {
       case 'closing':
         throw refuse(new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING'))
+      case 'starting':
       case 'upgrading':
         throw refuse(new GracefulUpgradeError('GRACEFUL_UPGRADE_IN_PROGRESS'))
       case 'replacing':
@@ -68,7 +139,7 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
     }
     const { current } = phase
     const begun = performance.now()
-    const next = startNext(current, current.pid === process.pid ? 'master' : 'worker')
+    const next = startNext(current.listeners(), current.pid === process.pid ? 'master' : 'worker')
     phase = { name: 'upgrading', current, next }
     current.upgrading(true)
     try {
@@ -84,10 +155,12 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
     }
   }
 
-  function startNext(from: Generation, succeeds: WorkerStart['succeeds']): Generation {
-    const listeners = from.listeners()
+  function startNext(listeners: readonly OpenListener[], succeeds: WorkerStart['succeeds']): Generation {
     try {
-      return start({ number: ++number, listeners, succeeds, onUpgrade: upgrade, onOffer: relay })
+      const next = start({ number: ++number, listeners, succeeds, onUpgrade: upgrade, onOffer: relay })
+      since.set(next, performance.now())
+      events.emit('booting', next)
+      return next
     } catch (cause) {
       const { message } = cause as Error
       const error = new GracefulUpgradeError('GRACEFUL_UPGRADE_SPAWN_FAILED', message, { cause })
@@ -99,7 +172,7 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   /** To whoever serves now, which may be a later generation than the one that the offering one made way for. */
   function relay(offer: ConnectionOffer, handle: RawHandle): Promise<OfferAnswer> {
     if (phase.name === 'closing') return Promise.resolve('refused')
-    if (phase.name === 'replacing') return Promise.resolve('unavailable')
+    if (!('current' in phase)) return Promise.resolve('unavailable')
     return phase.current.adopt(offer, handle)
   }
 
@@ -112,20 +185,24 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   function retire(old: Generation): void {
     const begun = performance.now()
     retiring.add(old)
+    since.set(old, begun)
+    events.emit('draining', old)
     if (old.pid === process.pid) onRetire?.()
     void old.retire().then(({ code, signal }) => {
       const ms = Math.round(performance.now() - begun)
       log.info({ generation: old.number, generationPid: old.pid, ms, code, signal }, 'generation retired')
       retiring.delete(old)
       old.release()
+      events.emit('retired', old, { code, signal }, ms)
     })
   }
 
   function watch(generation: Generation): void {
-    const since = performance.now()
+    const begun = performance.now()
+    since.set(generation, begun)
     const onDeath = (ending: Ending) => {
       if (deaths.has(generation)) return
-      deaths.set(generation, { ending, served: performance.now() - since })
+      deaths.set(generation, { ending, served: performance.now() - begun })
       noticeDeath(generation)
     }
     void generation.ended.then(onDeath)
@@ -153,6 +230,7 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   }
 
   function replace(dead: Generation): void {
+    if (failures >= mostFailures) return giveUp()
     const hurry = new AbortController()
     const pause = pauses[Math.min(failures++, pauses.length - 1)] ?? 0
     const attempt = replaceAfter(pause, dead, hurry.signal)
@@ -162,11 +240,17 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
     })
   }
 
+  function giveUp(): void {
+    const detail = `${failures} attempts in a row; look for the reason in the lines above, and start it again`
+    log.fatal({ err: new GracefulUpgradeError('GRACEFUL_UPGRADE_GAVE_UP', detail) }, 'given up')
+    void close(null).then(() => onEnd(1))
+  }
+
   async function replaceAfter(pause: number, dead: Generation, hurry: AbortSignal): Promise<UpgradeResult> {
     await sleep(pause, undefined, { signal: hurry }).catch(() => {})
     if (phase.name !== 'replacing') throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
     const begun = performance.now()
-    const next = startNext(dead, 'none')
+    const next = startNext(dead.listeners(), 'none')
     phase = { name: 'replacing', attempt: phase.attempt, next }
     const result = await whenReady(next, begun)
     takeOver(next)
@@ -175,19 +259,26 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   }
 
   /** Waits for a generation that was started; one that fails is ended and logged. */
-  async function whenReady(next: Generation, begun: number): Promise<UpgradeResult> {
+  async function whenReady(
+    next: Generation,
+    begun: number,
+    failure = 'upgrade failed'
+  ): Promise<UpgradeResult> {
     const { number: generation, pid } = next
     try {
       const unclaimed = await next.ready
       if (isClosing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
       const ms = Math.round(performance.now() - begun)
       log.info({ generation, generationPid: pid, ms, unclaimed }, 'generation ready')
-      return { generation, pid, ms }
+      const result = { generation, pid, ms }
+      events.emit('ready', result)
+      return result
     } catch (error) {
+      events.emit('failed', next, error as GracefulUpgradeError, Math.round(performance.now() - begun))
       next.kill()
       void next.ended.then(() => next.release())
       if (isClosing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING', undefined, { cause: error })
-      log.error({ err: error, generation, generationPid: pid }, 'upgrade failed')
+      log.error({ err: error, generation, generationPid: pid }, failure)
       throw error
     }
   }
@@ -195,24 +286,21 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
   function close(signal: NodeJS.Signals | null): Promise<number> {
     if (phase.name === 'closing') return phase.done
     const was = phase
-    if (was.name === 'replacing') {
-      if ('next' in was) was.next.kill()
-      else was.hurry.abort()
-    } else if (was.name === 'upgrading') {
-      was.next.kill()
-    }
-    const current = was.name === 'replacing' ? undefined : was.current
+    if ('next' in was) was.next.kill()
+    else if (was.name === 'replacing') was.hurry.abort()
+    const current = 'current' in was ? was.current : undefined
     let settle: (code: Promise<number>) => void = () => {}
     const done = new Promise<number>(resolve => {
       settle = resolve
     })
     phase = { name: 'closing', done, ending: [...retiring, ...(current ? [current] : [])] }
+    events.emit('closing')
     settle(end()) // in this order: what it calls may ask for an upgrade
     return done
 
     async function end(): Promise<number> {
       const retired = Promise.all([...retiring].map(old => old.close(signal)))
-      const { code } = current ? await current.close(signal) : { code: 1 }
+      const { code } = current ? await current.close(signal) : { code: was.name === 'starting' ? 0 : 1 }
       await retired
       return code ?? 1
     }
@@ -236,4 +324,9 @@ export function createMaster({ current: first, log, start, onRetire, onEnd }: Ma
     log.warn({ err: error }, 'upgrade refused')
     return error
   }
+}
+
+/** What a shell says of a process that a signal has ended; 1 where this process itself ended it. */
+function signalCode(signal: NodeJS.Signals | null): number {
+  return signal === null || signal === 'SIGKILL' ? 1 : 128 + constants.signals[signal]
 }

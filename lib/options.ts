@@ -30,6 +30,11 @@ export interface GracefulUpgradeOptions {
    * `false` leaves both to the application. @default ['SIGTERM', 'SIGINT']
    */
   readonly closeSignals?: readonly NodeJS.Signals[] | false
+  /**
+   * The path of the Unix socket at which `graceful-upgrade reload`, `status` and `stop` find the master; `true` for
+   * one that is derived from its pid, `false` for none. @default true
+   */
+  readonly controlSocket?: string | boolean
 }
 
 export type ResolvedOptions = Required<GracefulUpgradeOptions>
@@ -42,7 +47,8 @@ export const defaultOptions: ResolvedOptions = {
   claimTimeout: 5_000,
   handover: 'idle',
   reloadSignal: 'SIGHUP',
-  closeSignals: ['SIGTERM', 'SIGINT']
+  closeSignals: ['SIGTERM', 'SIGINT'],
+  controlSocket: true
 }
 
 /** setTimeout's own limit: a longer time would fire at once. */
@@ -52,8 +58,32 @@ const graceSignals: readonly unknown[] = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGUS
 /** No process can listen for these, or Node.js and the debugger need them. */
 const reservedSignals = new Set(['SIGKILL', 'SIGSTOP', 'SIGUSR1', 'SIGCHLD', 'SIGPROF'])
 
+/** The variable of the environment that an option can come from: `GRACEFUL_UPGRADE_DRAIN_TIMEOUT`. */
+export function variableOf(name: string): string {
+  return `GRACEFUL_UPGRADE_${name.replace(/[A-Z]/g, letter => `_${letter}`).toUpperCase()}`
+}
+
+/** Options that are set in the environment, by whoever runs the application; they win over those in its code. */
+export function optionsOfEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
+  const options: Record<string, unknown> = {}
+  for (const name of Object.keys(defaultOptions)) {
+    const text = env[variableOf(name)]
+    if (text !== undefined && text !== '') options[name] = parse(name, text)
+  }
+  return options
+}
+
+/** What can't be parsed stays as it is, for `resolveOptions()` to complain about. */
+function parse(name: string, text: string): unknown {
+  if (text === 'true' || text === 'false') return text === 'true'
+  if (name === 'closeSignals') return text.split(',').map(signal => signal.trim())
+  return typeof defaultOptions[name as keyof ResolvedOptions] === 'number' && Number.isFinite(Number(text))
+    ? Number(text)
+    : text
+}
+
 /**
- * Checks the options of both places and fills in the defaults; later ones win.
+ * Checks the options of all places and fills in the defaults; later ones win.
  * @throws GRACEFUL_UPGRADE_INVALID_OPTION, which names the option and what is allowed
  */
 export function resolveOptions(...given: readonly unknown[]): ResolvedOptions {
@@ -102,6 +132,10 @@ function check(name: string, value: unknown): void {
       ) {
         throw invalid(name, `must be an array of ${graceSignals.join(', ')}, or false`, value)
       }
+      return
+    case 'controlSocket':
+      if (typeof value !== 'boolean' && (typeof value !== 'string' || value === ''))
+        throw invalid(name, 'must be a path, true or false', value)
       return
     default:
       throw invalid(name, `is unknown (there are ${Object.keys(defaultOptions).join(', ')})`, value)

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import type { ConnectionCounts } from './connections.js'
 import { GracefulUpgradeError, isErrorCode } from './errors.js'
 import type { Listener } from './listeners.js'
 import { asRawHandle, asSendHandle, type RawHandle } from './node-internals.js'
@@ -29,8 +30,11 @@ export interface Parent
   readonly offer: Relay
 }
 
-/** @param take what becomes of a connection that an older generation offers; the handle is its own then */
-export function connectParent(take: Relay): Parent {
+/**
+ * @param take what becomes of a connection that an older generation offers; the handle is its own then
+ * @param count what the master is told when it asks
+ */
+export function connectParent(take: Relay, count: () => ConnectionCounts): Parent {
   const offers = createOfferChannel(send, take)
   const events: Parent = Object.assign(new EventEmitter(), {
     get connected() {
@@ -82,6 +86,8 @@ export function connectParent(take: Relay): Parent {
       case 'offered':
       case 'answer':
         return offers.receive(said, asRawHandle(handle))
+      case 'count':
+        return send({ type: 'counted', id: said.id, connections: count() })
       case 'upgrading':
         return void events.emit('upgrading', said.value)
       case 'close':

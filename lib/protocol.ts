@@ -1,3 +1,4 @@
+import type { ConnectionCounts } from './connections.js'
 import type { RawHandle } from './node-internals.js'
 
 /** What a master and its worker say to each other: over IPC, and by one variable of the environment. */
@@ -70,6 +71,7 @@ export type WorkerMessage =
   | { readonly type: 'dying' }
   /** SIGHUP came to the worker, or the application called `upgrade()`. */
   | { readonly type: 'upgrade'; readonly id: number }
+  | { readonly type: 'counted'; readonly id: number; readonly connections: ConnectionCounts }
 
 /** From a master to its worker. */
 export type MasterMessage =
@@ -78,6 +80,8 @@ export type MasterMessage =
   | { readonly type: 'serve' }
   /** An upgrade under way has begun, or is over. */
   | { readonly type: 'upgrading'; readonly value: boolean }
+  /** How many connections are there? */
+  | { readonly type: 'count'; readonly id: number }
   /** A next generation serves: drain, close, exit. */
   | { readonly type: 'retire' }
   /** Nobody follows: drain, close, exit. */
@@ -133,6 +137,10 @@ export function readWorkerMessage(message: unknown): WorkerMessage | 'unknown' |
       return inner as WorkerMessage
     case 'upgrade':
       return typeof inner.id === 'number' ? (inner as WorkerMessage) : 'unknown'
+    case 'counted':
+      return typeof inner.id === 'number' && isCounts(inner.connections)
+        ? (inner as WorkerMessage)
+        : 'unknown'
     default:
       return readOfferMessage(inner) ?? 'unknown'
   }
@@ -148,6 +156,8 @@ export function readMasterMessage(message: unknown): MasterMessage | 'unknown' |
       return inner as MasterMessage
     case 'close':
       return inner.signal === null || typeof inner.signal === 'string' ? (inner as MasterMessage) : 'unknown'
+    case 'count':
+      return typeof inner.id === 'number' ? (inner as MasterMessage) : 'unknown'
     case 'upgrading':
       return typeof inner.value === 'boolean' ? (inner as MasterMessage) : 'unknown'
     case 'upgraded':
@@ -178,6 +188,11 @@ function readOfferMessage(inner: Record<string, unknown>): OfferMessage | undefi
 }
 
 const answers: readonly OfferAnswer[] = ['adopted', 'refused', 'unavailable', 'lost']
+
+function isCounts(value: unknown): value is ConnectionCounts {
+  const counts = value as Partial<Record<string, unknown>> | null | undefined
+  return ['fresh', 'idle', 'active', 'detached'].every(state => Number.isInteger(counts?.[state]))
+}
 
 function isAddress(value: unknown): value is ListenerAddress {
   const address = value as Partial<ListenerAddress> | null | undefined

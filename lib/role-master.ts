@@ -1,11 +1,14 @@
 import cluster from 'node:cluster'
 import { isMainThread } from 'node:worker_threads'
 import { generationHere } from './application.js'
+import { controlMaster } from './control-master.js'
 import { GracefulUpgradeError } from './errors.js'
 import { createMaster, type Master } from './master.js'
 import type { UpgradeResult } from './protocol.js'
 import { type Household, passedOn, type Role } from './role.js'
+import { tellServiceManager } from './service-manager.js'
 import { errorEvents, listenersOf, onClose, onReload } from './signals.js'
+import { createNotifier } from './systemd.js'
 import { startWorker } from './worker.js'
 
 /**
@@ -16,9 +19,7 @@ export function playMaster({ generation, application, listeners, context, standa
   const { log, options } = application
   const { closeSignals, readyTimeout, reloadSignal } = options
   const master: Master = createMaster({
-    current: generationHere(generation, application, listeners, (offer, handle) =>
-      master.relay(offer, handle)
-    ),
+    first: generationHere(generation, application, listeners, (offer, handle) => master.relay(offer, handle)),
     log,
     start: next => startWorker({ context, log, standardError, readyTimeout }, next),
     onRetire,
@@ -29,6 +30,14 @@ export function playMaster({ generation, application, listeners, context, standa
     reload: () => void upgrade().catch(() => {}), // it has been logged
     onHangup: () => closing.closeNow()
   })
+  const { directory } = context
+  const stop = () => closing.closeNow()
+  const controlled = { master, mode: 'standalone', directory, upgrade, stop } as const
+  const control = controlMaster(controlled, options.controlSocket, log).catch(error =>
+    log.error({ err: error }, 'no control socket')
+  )
+  const notifier = createNotifier(process.env, log)
+  tellServiceManager(master, notifier)
   return {
     upgrade,
     enter() {},
@@ -36,6 +45,8 @@ export function playMaster({ generation, application, listeners, context, standa
       closing.leave()
       leaveReload()
       master.abandon()
+      notifier.close()
+      void control.then(opened => opened?.close())
     }
   }
 

@@ -32,7 +32,7 @@ export interface WorkerRole extends Role {
  */
 export function playWorker(household: Household, inheritance: Inheritance, onAlone: () => void): WorkerRole {
   const { generation, application, listeners, standardError } = household
-  const parent = connectParent(take)
+  const parent = connectParent(take, application.connections)
   const readiness = watchReadiness(application, listeners)
   let serving = false
   let installed: Installed | undefined

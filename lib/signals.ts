@@ -1,6 +1,6 @@
 import { isatty } from 'node:tty'
 import closeWithGrace from 'close-with-grace'
-import type { FastifyBaseLogger } from 'fastify'
+import type { Log } from './log.js'
 
 /** What close-with-grace would take besides; SIGHUP among them, which would turn a reload into a shutdown. */
 const graceEvents: readonly closeWithGrace.AllEvents[] = [
@@ -30,7 +30,7 @@ export const errorEvents = ['uncaughtException', 'unhandledRejection'] as const
  */
 export function onReload(
   signal: NodeJS.Signals | false,
-  log: FastifyBaseLogger,
+  log: Log,
   handlers: { reload(): void; onHangup(): void }
 ): () => void {
   if (signal === false || process.platform === 'win32') return () => {}
@@ -67,7 +67,7 @@ export interface CloseHandlers {
   readonly signals: readonly NodeJS.Signals[]
   /** Whether uncaught errors close the process too. */
   readonly errors: boolean
-  readonly log: FastifyBaseLogger
+  readonly log: Log
   /** Drains and closes; resolves with the exit code. */
   close(signal: NodeJS.Signals | null, error?: Error): Promise<number>
   /** A second signal or error: the process exits with code 1 when this returns. */

@@ -7,12 +7,13 @@ import { createApplication } from './application.js'
 import { GracefulUpgradeError } from './errors.js'
 import type { Instance } from './instance.js'
 import { watchListeners } from './listeners.js'
-import { inheritanceVariable, readInheritance, type UpgradeResult } from './protocol.js'
+import { inheritanceVariable, type OpenListener, readInheritance, type UpgradeResult } from './protocol.js'
 import { captureRestartContext } from './restart-context.js'
 import type { Household, Role } from './role.js'
 import { playMaster } from './role-master.js'
 import { playWorker } from './role-worker.js'
 import { openStandardError } from './standard-error.js'
+import { listenersOfSystemd } from './systemd.js'
 
 /** Where copies of this package find each other. */
 const copy = Symbol.for('fastify-graceful-upgrade')
@@ -24,7 +25,8 @@ const inheritance = isMainThread
 delete process.env[inheritanceVariable] // not for the application's own children
 
 export const generation = inheritance?.generation ?? 1
-export const listeners = watchListeners(inheritance?.listeners ?? [])
+export const listeners = watchListeners(inheritance?.listeners ?? socketActivated())
+if (inheritance === undefined) listeners.serve()
 export const application = createApplication(listeners)
 
 const household: Household = {
@@ -40,6 +42,15 @@ let role: Role | undefined = worker
 listeners.on('listening', ({ server }) => {
   if ([...application.instances].some(({ app }) => app.server === server)) begin()
 })
+
+/** What systemd has opened for this process: a `listen()` for the same address takes it, as in a worker. */
+function socketActivated(): readonly OpenListener[] {
+  try {
+    return isMainThread ? listenersOfSystemd(process.env, process.pid) : []
+  } catch {
+    return [] // sockets of other kinds: the application's own business
+  }
+}
 
 /** Nothing is installed for signals before the first instance listens: most instances of a test suite never do. */
 function begin(): void {

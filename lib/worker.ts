@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FastifyBaseLogger } from 'fastify'
+import type { ConnectionCounts } from './connections.js'
 import { GracefulUpgradeError } from './errors.js'
 import type { Ending, Generation } from './generation.js'
+import type { Log } from './log.js'
 import { asRawHandle, asSendHandle, type RawHandle } from './node-internals.js'
 import { createOfferChannel } from './offer-channel.js'
 import {
@@ -25,7 +26,7 @@ import type { StandardError } from './standard-error.js'
 /** What a master needs to start a worker, but for what differs from one to the next. */
 export interface WorkerSettings {
   readonly context: RestartContext
-  readonly log: FastifyBaseLogger
+  readonly log: Log
   readonly standardError: StandardError
   /** Longest time until it is ready, in milliseconds. */
   readonly readyTimeout: number
@@ -43,6 +44,8 @@ export interface WorkerStart {
 
 /** What a worker may take beyond the time that it asked for, in milliseconds. */
 const exitTime = 1_000
+/** How long a worker may take to say how many connections it has, in milliseconds. */
+const countTimeout = 1_000
 /** Descriptors of a worker: after standard input, output, error and the IPC channel. */
 const standardErrorDescriptor = 4
 const firstListenerDescriptor = 5
@@ -55,6 +58,8 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
   const child = spawnWorker(settings, start)
   const pid = child.pid ?? 0
   const offers = createOfferChannel(send, takeOffer)
+  const counting = new Map<number, (connections: ConnectionCounts | null) => void>()
+  let lastCount = 0
   const lastWords = relayStandardError(child, settings.standardError)
 
   let endTimeout = 0
@@ -81,6 +86,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
     ended,
     dying,
     listeners: () => [...handles.values()].map(({ listener, handle }) => ({ ...listener, fd: handle.fd })),
+    connections,
     serve: () => send({ type: 'serve' }),
     upgrading: value => send({ type: 'upgrading', value }),
     retire: () => end({ type: 'retire' }),
@@ -133,6 +139,8 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
           case 'offered':
           case 'answer':
             return offers.receive(said, asRawHandle(handle))
+          case 'counted':
+            return counting.get(said.id)?.(said.connections)
           case 'upgrade':
             return void start.onUpgrade().then(
               result => send({ type: 'upgraded', id: said.id, result }),
@@ -141,6 +149,22 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
             )
         }
       })
+    })
+  }
+
+  function connections(): Promise<ConnectionCounts | null> {
+    if (!child.connected) return Promise.resolve(null)
+    const id = ++lastCount
+    return new Promise(resolve => {
+      const timer = setTimeout(settle, countTimeout, null)
+      counting.set(id, settle)
+      send({ type: 'count', id })
+
+      function settle(counts: ConnectionCounts | null): void {
+        clearTimeout(timer)
+        counting.delete(id)
+        resolve(counts)
+      }
     })
   }
 

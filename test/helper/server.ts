@@ -21,6 +21,10 @@ export interface StartOptions {
   /** Instead of Node.js with the fixture. */
   readonly command?: readonly string[]
   readonly nodeArgs?: readonly string[]
+  /** By `graceful-upgrade` with these options. */
+  readonly supervised?: readonly string[]
+  /** Of the program, behind its name. */
+  readonly args?: readonly string[]
   readonly env?: NodeJS.ProcessEnv
   readonly cwd?: string
   readonly detached?: boolean
@@ -43,11 +47,13 @@ export interface Server {
   reload(): Promise<LogLine>
   kill(signal: NodeJS.Signals): void
   exit(): Promise<{ code: number | null; signal: NodeJS.Signals | null }>
-  /** Of the first listener. */
+  /** Of the first listener; a supervised server is ready then. */
   port(): Promise<number>
 }
 
-const fixtures = path.resolve(import.meta.dirname, '../fixture')
+export const fixtures = path.resolve(import.meta.dirname, '../fixture')
+/** The program `graceful-upgrade`, as it is installed. */
+export const cli = path.resolve(import.meta.dirname, '../../dist/cli.js')
 
 export function startServer(t: Test, options: StartOptions = {}): Server {
   const directory = mkdtempSync(path.join(tmpdir(), 'fgu-'))
@@ -62,7 +68,13 @@ export function startServer(t: Test, options: StartOptions = {}): Server {
       '-u',
       'NODE_OPTIONS',
       ...Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`),
-      ...(options.command ?? [process.execPath, ...(options.nodeArgs ?? []), script])
+      ...(options.command ?? [
+        process.execPath,
+        ...(options.supervised ? [cli, ...options.supervised] : []),
+        ...(options.nodeArgs ?? []),
+        script,
+        ...(options.args ?? [])
+      ])
     ],
     {
       cwd: options.cwd ?? directory,
@@ -143,6 +155,7 @@ export function startServer(t: Test, options: StartOptions = {}): Server {
     async port() {
       const { bound } = await server.line('listening on')
       given.clear()
+      if (options.supervised) await server.line('generation ready')
       return bound.at(-1).port
     }
   }

@@ -2,7 +2,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { GracefulUpgradeError } from '../../lib/errors.js'
 import plugin, { serverOptions } from '../../lib/index.js'
-import { defaultOptions, resolveOptions } from '../../lib/options.js'
+import { defaultOptions, optionsOfEnvironment, resolveOptions } from '../../lib/options.js'
 import { application } from '../../lib/this-process.js'
 
 const code = 'GRACEFUL_UPGRADE_INVALID_OPTION'
@@ -18,7 +18,8 @@ t.test('without options the defaults count', async t => {
     claimTimeout: 5_000,
     handover: 'idle',
     reloadSignal: 'SIGHUP',
-    closeSignals: ['SIGTERM', 'SIGINT']
+    closeSignals: ['SIGTERM', 'SIGINT'],
+    controlSocket: true
   })
   t.same(resolveOptions(undefined, {}), defaultOptions)
 })
@@ -190,3 +191,50 @@ function refuses(t: Test, given: unknown, ...words: string[]): void {
     for (const word of words) t.ok((error as Error).message.includes(word), `'${error}' says '${word}'`)
   }
 }
+
+t.test('the control socket has a path, or a derived one, or none', async t => {
+  for (const controlSocket of ['/run/app.sock', true, false])
+    t.equal(resolveOptions({ controlSocket }).controlSocket, controlSocket)
+  for (const controlSocket of ['', 1, null]) {
+    t.throws(() => resolveOptions({ controlSocket }), { code: 'GRACEFUL_UPGRADE_INVALID_OPTION' })
+  }
+})
+
+t.test('every option can come from the environment', async t => {
+  const env = {
+    GRACEFUL_UPGRADE_POLL_INTERVAL: '1',
+    GRACEFUL_UPGRADE_DRAIN_TIMEOUT: '2',
+    GRACEFUL_UPGRADE_CLOSE_TIMEOUT: '3',
+    GRACEFUL_UPGRADE_READY_TIMEOUT: '4',
+    GRACEFUL_UPGRADE_CLAIM_TIMEOUT: '5',
+    GRACEFUL_UPGRADE_HANDOVER: 'false',
+    GRACEFUL_UPGRADE_RELOAD_SIGNAL: 'SIGUSR2',
+    GRACEFUL_UPGRADE_CLOSE_SIGNALS: 'SIGINT, SIGQUIT',
+    GRACEFUL_UPGRADE_CONTROL_SOCKET: '/run/app.sock',
+    DRAIN_TIMEOUT: '9'
+  }
+  const given = {
+    pollInterval: 1,
+    drainTimeout: 2,
+    closeTimeout: 3,
+    readyTimeout: 4,
+    claimTimeout: 5,
+    handover: false,
+    reloadSignal: 'SIGUSR2',
+    closeSignals: ['SIGINT', 'SIGQUIT'],
+    controlSocket: '/run/app.sock'
+  }
+  t.same(optionsOfEnvironment(env), given)
+  t.same(Object.keys(given), Object.keys(defaultOptions), 'that is all there are')
+  t.same(resolveOptions(optionsOfEnvironment(env)), given)
+})
+
+t.test('an empty variable is none, and nonsense is an error that names the option', async t => {
+  t.same(optionsOfEnvironment({ GRACEFUL_UPGRADE_DRAIN_TIMEOUT: '' }), {})
+  for (const text of ['soon', '30s', 'true', 'Infinity']) {
+    t.throws(() => resolveOptions(optionsOfEnvironment({ GRACEFUL_UPGRADE_DRAIN_TIMEOUT: text })), {
+      code: 'GRACEFUL_UPGRADE_INVALID_OPTION',
+      message: /drainTimeout/
+    })
+  }
+})

@@ -20,11 +20,13 @@ const workerMessages: WorkerMessage[] = [
   { type: 'ready', unclaimed: [], endTimeout: 40_000 },
   { type: 'dying' },
   { type: 'ready', unclaimed: ['unix:/run/app.sock'], endTimeout: 0 },
-  { type: 'upgrade', id: 0 }
+  { type: 'upgrade', id: 0 },
+  { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2, detached: 3 } }
 ]
 
 const masterMessages: MasterMessage[] = [
   { type: 'serve' },
+  { type: 'count', id: 0 },
   { type: 'upgrading', value: true },
   { type: 'upgrading', value: false },
   { type: 'retire' },
@@ -136,6 +138,9 @@ t.test('a malformed message of a worker is unknown', async t => {
     { type: 'listener', listener: { bound: '0.0.0.0:3000' } },
     { type: 'listener', listener: { key: 3000, bound: '0.0.0.0:3000' } },
     { type: 'unlisten' },
+    { type: 'counted', id: 0 },
+    { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2 } },
+    { type: 'counted', connections: { fresh: 0, idle: 1, active: 2, detached: 3 } },
     { type: 'unlisten', key: 1 },
     { type: 'ready' },
     { type: 'ready', unclaimed: [] },
@@ -152,6 +157,7 @@ t.test('a malformed message of a worker is unknown', async t => {
 t.test('a malformed message of a master is unknown', async t => {
   for (const inner of [
     { type: 'upgrading' },
+    { type: 'count' },
     { type: 'upgrading', value: 1 },
     { type: 'upgrading', value: 'false' },
     { type: 'upgraded', result },

@@ -1,0 +1,96 @@
+import { closeSync } from 'node:fs'
+import { controlMaster } from './control-master.js'
+import type { Log } from './log.js'
+import { createMaster, type Master } from './master.js'
+import { createMasterLog } from './master-log.js'
+import type { ResolvedOptions } from './options.js'
+import { openPidFile, type PidFile } from './pid-file.js'
+import type { RestartContext } from './restart-context.js'
+import { tellServiceManager } from './service-manager.js'
+import { onClose, onReload } from './signals.js'
+import { openStandardError } from './standard-error.js'
+import { createNotifier, listenersOfSystemd } from './systemd.js'
+import { startWorker } from './worker.js'
+
+export interface SupervisorSettings {
+  /** How a generation is started. */
+  readonly context: RestartContext
+  readonly options: ResolvedOptions
+  readonly pidFile?: string | undefined
+}
+
+/**
+ * The resident master: it loads nothing of the application, keeps the listening sockets, starts generations and takes
+ * the signals. From here on the process is the master's.
+ * @throws GRACEFUL_UPGRADE_PID_FILE, _LISTEN_FDS, before anything is started; _CONTROL_SOCKET for one that was asked for
+ */
+export async function supervise({ context, options, pidFile: file }: SupervisorSettings): Promise<void> {
+  const log = createMasterLog(process.stdout)
+  const standardError = openStandardError()
+  const { readyTimeout } = options
+  const inherited = listenersOfSystemd(process.env, process.pid)
+  const pidFile = file === undefined ? undefined : openPidFile(file)
+
+  const master = createMaster({
+    first: inherited,
+    log,
+    start: next => startWorker({ context, log, standardError, readyTimeout }, next),
+    onEnd: code => process.exit(code)
+  })
+  const stop = takeSignals(master, options, log)
+  if (pidFile !== undefined) keepPidFile(master, pidFile, log)
+  tellServiceManager(master, createNotifier(process.env, log))
+  master.events.once('ready', () => {
+    for (const { fd } of inherited) closeSync(fd) // the worker has sent its own
+  })
+  const { directory } = context
+  const controlled = { master, mode: 'supervised', directory, upgrade: master.upgrade, stop } as const
+  try {
+    await controlMaster(controlled, options.controlSocket, log)
+  } catch (error) {
+    await master.close(null)
+    throw error
+  }
+}
+
+/** Without it the first generation fails: whoever asked for it relies on it. Later it is no reason to stop upgrading. */
+function keepPidFile({ events }: Master, { write, remove }: PidFile, log: Log): void {
+  process.on('exit', remove)
+  events.once('ready', () => {
+    write()
+    events.on('ready', rewrite)
+  })
+
+  function rewrite(): void {
+    try {
+      write()
+    } catch (error) {
+      log.error({ err: error }, 'pid file not written')
+    }
+  }
+}
+
+/** @returns what ends the process gracefully */
+function takeSignals(master: Master, { closeSignals, reloadSignal }: ResolvedOptions, log: Log): () => void {
+  const signals = closeSignals || []
+  const closing = onClose({ signals, errors: true, log, close: master.close, onSecond: master.kill })
+  onReload(reloadSignal, log, {
+    reload: () => void master.upgrade().catch(() => {}), // it has been logged
+    onHangup: closing.closeNow
+  })
+  if (!signals.includes('SIGQUIT')) process.on('SIGQUIT', endAtOnce)
+  if (!signals.includes('SIGUSR2') && reloadSignal !== 'SIGUSR2') process.on('SIGUSR2', passOn)
+  return closing.closeNow
+
+  function endAtOnce(signal: NodeJS.Signals): void {
+    log.error({ signal }, 'ending at once')
+    void master.close(signal).then(() => process.exit(1))
+    master.kill()
+  }
+
+  /** Nothing for a master; but the generation that serves may know what it means. */
+  function passOn(signal: NodeJS.Signals): void {
+    const serving = master.generations().find(({ state }) => state === 'serving')
+    if (serving !== undefined) process.kill(serving.generation.pid, signal)
+  }
+}

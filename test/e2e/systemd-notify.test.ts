@@ -1,0 +1,206 @@
+/** What systemd and its tools see of us: messages on a real datagram socket, sockets passed on, the unit files. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import net, { type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import t, { type Test } from 'tap'
+import { createNotifier } from '../../lib/systemd.js'
+
+const examples = path.resolve(import.meta.dirname, '../../example/systemd')
+const library = path.resolve(import.meta.dirname, '../../lib/systemd.ts')
+
+/** In CI on Linux nothing may be missing. */
+function missing(...tools: string[]): string | false {
+  const absent = tools.filter(tool => spawnSync(tool, ['--version']).error)
+  if (absent.length === 0 || (process.env.CI && process.platform === 'linux')) return false
+  return `${absent.join(' and ')} not installed`
+}
+
+function temporaryFolder(t: Test): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'fgu-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  return folder
+}
+
+/** The lines that a process writes, one by one. */
+function linesOf(t: Test, child: ChildProcess): () => Promise<string> {
+  t.teardown(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  })
+  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
+  return async () => {
+    const { value, done } = await lines.next()
+    if (done) throw new Error('the process has ended')
+    return value
+  }
+}
+
+/** What systemd does with NOTIFY_SOCKET, as far as the messages go; and when each came, in microseconds. */
+const receiver = `
+import json, socket, sys, time
+receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+receiver.bind(sys.argv[1].replace('@', '\\0'))
+print('bound', flush=True)
+while True:
+    message = receiver.recv(4096).decode()
+    at = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    if message != 'BARRIER=1':
+        print(json.dumps([message, at]), flush=True)
+`
+
+for (const kind of ['a file', 'an abstract one']) {
+  const skip = missing('python3', 'systemd-notify')
+  t.test(`a service manager gets every message in its order; its socket is ${kind}`, { skip }, async t => {
+    const address = kind === 'a file' ? path.join(temporaryFolder(t), 'notify') : `@fgu-${process.pid}`
+    const python = spawn('python3', ['-c', receiver, address], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const line = linesOf(t, python)
+    t.equal(await line(), 'bound')
+    const message = async () => JSON.parse(await line()) as [string, number]
+
+    const warnings: unknown[] = []
+    const log = { warn: (object: unknown) => warnings.push(object) }
+    const env = { ...process.env, NOTIFY_SOCKET: address, WATCHDOG_USEC: '200000' }
+    const notifier = createNotifier(env, log as never)
+    t.teardown(() => notifier.close())
+
+    notifier.status('generation 1 boots')
+    t.equal((await message())[0], 'STATUS=generation 1 boots')
+    const before = process.hrtime.bigint() / 1_000n
+    notifier.reloading()
+    notifier.ready('-- 100 %, "quoted" $HOME = ü')
+    notifier.stopping()
+    const [reloading, at] = await message()
+    const [, sent] = /^RELOADING=1\nMONOTONIC_USEC=(\d+)$/.exec(reloading) ?? []
+    t.ok(BigInt(sent!) >= before, 'not before it was said')
+    t.ok(Number(sent) <= at, 'by the clock of systemd')
+    t.equal((await message())[0], 'READY=1\nSTATUS=-- 100 %, "quoted" $HOME = ü')
+    t.equal((await message())[0], 'STOPPING=1')
+    const [[first, t1], [second, t2]] = [await message(), await message()]
+    t.same([first, second], ['WATCHDOG=1', 'WATCHDOG=1'])
+    t.ok(t2 - t1 > 50_000 && t2 - t1 < 200_000, 'in time, and not all the time')
+    t.same(warnings, [])
+  })
+}
+
+t.test('a service manager that is not there is one warning', { skip: missing('systemd-notify') }, async t => {
+  const gone = path.join(temporaryFolder(t), 'gone')
+  const alive = setInterval(() => {}, 1_000) // the tool doesn't keep us so
+  t.teardown(() => clearInterval(alive))
+  const warned = new Promise<{ err: Error }>(resolve => {
+    createNotifier({ ...process.env, NOTIFY_SOCKET: gone }, { warn: resolve as never }).ready('up')
+  })
+  t.match((await warned).err.message, /^systemd-notify ended with 1: .*No such file or directory/)
+})
+
+/** Serves on every socket that systemd passes on, and says what they are. */
+const service = `
+  import { createServer } from 'node:net'
+  import { listenersOfSystemd } from ${JSON.stringify(library)}
+  const listeners = listenersOfSystemd(process.env, process.pid)
+  for (const { fd, key } of listeners) createServer(socket => socket.end(key)).listen({ fd })
+  console.log(JSON.stringify(listeners))
+`
+
+const canUnshare = spawnSync('unshare', ['--net', 'true']).status === 0
+
+for (const alone of [false, true]) {
+  const skip =
+    missing('systemd-socket-activate') ||
+    (alone && !canUnshare ? 'no new network namespace may be made' : false)
+  const title = `the sockets of a .socket unit are served${alone ? ' with PrivateNetwork=yes' : ''}`
+  t.test(title, { skip }, async t => {
+    const file = path.join(temporaryFolder(t), 'with a space.sock')
+    const abstract = `fgu-${process.pid}-${alone}`
+    const [four, six] = [await freePort('127.0.0.1'), await freePort('::1')]
+    const addresses = [`127.0.0.1:${four}`, `[::1]:${six}`, file, `@${abstract}`]
+    const systemd = spawn(
+      'systemd-socket-activate',
+      [
+        ...addresses.map(address => `--listen=${address}`),
+        '--fdname=http:six:file:abstract',
+        ...(alone ? ['unshare', '--net'] : []),
+        process.execPath,
+        ...process.execArgv,
+        '--input-type=module',
+        '--eval',
+        service
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'] }
+    )
+    const line = linesOf(t, systemd)
+    await new Promise<void>((resolve, reject) => {
+      let said = ''
+      systemd.once('exit', () => reject(new Error(`systemd-socket-activate ended: ${said}`)))
+      systemd.stderr!.on('data', chunk => {
+        said += chunk
+        if (said.split('Listening on').length > addresses.length) resolve()
+      })
+    })
+
+    // The first connection starts the service, and waits for it.
+    const [first, listeners] = await Promise.all([ask({ host: '127.0.0.1', port: four }), line()])
+    t.same(JSON.parse(listeners), [
+      { key: 'fd:3', bound: `127.0.0.1:${four}`, fd: 3, name: 'http' },
+      { key: 'fd:4', bound: `[::1]:${six}`, fd: 4, name: 'six' },
+      { key: 'fd:5', bound: file, fd: 5, name: 'file' },
+      { key: 'fd:6', bound: `\0${abstract}`, fd: 6, name: 'abstract' }
+    ])
+    t.equal(first, 'fd:3', 'the connection that came first was not lost')
+    t.equal(await ask({ host: '::1', port: six }), 'fd:4')
+    t.equal(await ask({ path: file }), 'fd:5')
+  })
+}
+
+async function freePort(host: string): Promise<number> {
+  const server = net.createServer().listen(0, host)
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  await new Promise(resolve => server.close(resolve))
+  return port
+}
+
+async function ask(options: net.NetConnectOpts): Promise<string> {
+  let answer = ''
+  for await (const chunk of net.connect(options)) answer += chunk
+  return answer
+}
+
+for (const name of readdirSync(examples)) {
+  t.test(
+    `example/systemd/${name} is what systemd understands`,
+    { skip: missing('systemd-analyze') },
+    async t => {
+      t.same(complaints(t, [name]), [])
+      // So that the test above can fail.
+      t.match(
+        complaints(t, [name], text => text.replace(/^(\w+)=/m, '$1x=')),
+        [/Unknown key/]
+      )
+    }
+  )
+}
+
+/** What `systemd-analyze verify` says of unit files, but for programs that this machine doesn't have. */
+function complaints(t: Test, names: string[], change = (text: string) => text): string[] {
+  const folder = temporaryFolder(t)
+  const [, version] =
+    /^systemd (\d+)/.exec(spawnSync('systemd-analyze', ['--version']).stdout.toString()) ?? []
+  for (const name of readdirSync(examples)) {
+    let text = readFileSync(path.join(examples, name), 'utf8')
+    // What the comment in the file says for such a systemd.
+    if (Number(version) < 253)
+      text = text.replace('Type=notify-reload', 'Type=notify\nExecReload=/bin/kill -HUP $MAINPID')
+    writeFileSync(path.join(folder, name), names.includes(name) ? change(text) : text)
+  }
+  const { stderr } = spawnSync('systemd-analyze', ['verify', ...names.map(name => path.join(folder, name))], {
+    encoding: 'utf8'
+  })
+  return stderr
+    .split('\n')
+    .filter(line => line !== '' && !/: Command \S+ is not executable: No such file or directory$/.test(line))
+}
