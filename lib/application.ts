@@ -7,6 +7,7 @@ import type { Instance } from './instance.js'
 import type { Listeners } from './listeners.js'
 import { defaultOptions, type ResolvedOptions } from './options.js'
 import type { Relay } from './protocol.js'
+import { readTicketKeys } from './ticket-keys.js'
 
 /** The generation that runs in this very process: its Fastify instances, and whatever else listens in it. */
 export interface Application {
@@ -132,6 +133,7 @@ export function generationHere(
     dying: new Promise(() => {}), // the process ends with it
     listeners: () => listeners.open(),
     connections: async () => application.connections(),
+    ticketKeys: async () => readTicketKeys(listeners.live()),
     serve() {},
     upgrading(value) {
       application.upgrading = value

@@ -5,7 +5,7 @@ import { type CommandLine, parseCommandLine } from './command-line.js'
 import { GracefulUpgradeError } from './errors.js'
 import { optionsOfEnvironment, resolveOptions } from './options.js'
 import { captureRestartContext, type RestartContext, thisProcess } from './restart-context.js'
-import { systemdVariables } from './systemd.js'
+import { systemdVariables } from './systemd-listeners.js'
 
 type Run = Extract<CommandLine, { command: 'run' }>
 
@@ -21,6 +21,7 @@ Runs a server that registers fastify-graceful-upgrade, and upgrades it on SIGHUP
   --ready-timeout MS     longest time until a new generation serves (60000)
   --drain-timeout MS     longest time in which the old one lets its requests finish (30000)
   --close-timeout MS     longest time of its onClose hooks (10000)
+  --spread-time MS       time over which WebSockets and HTTP/2 sessions are told to end (1000)
   --claim-timeout MS     how long a new generation waits for listeners that are not asked for (5000)
   --poll-interval MS     longest pause between two looks at idle connections (500)
   --handover HOW         idle, all or false: which open connections go to the new generation (idle)

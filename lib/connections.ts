@@ -2,6 +2,7 @@ import http from 'node:http'
 import https from 'node:https'
 import type { Server, Socket } from 'node:net'
 import tls from 'node:tls'
+import { isLingering } from './lingering-close.js'
 import { connectionsAtRest, currentResponse, hasParser, isFlushed, timeLeft } from './node-internals.js'
 
 /**
@@ -66,6 +67,7 @@ function follow(server: Server): Connections {
   }
 
   function stateNow(socket: Socket, atRest: Set<Socket> | undefined): ConnectionState {
+    if (isLingering(socket)) return 'active'
     if (!isHttp) return 'detached'
     if (isTls && !('encrypted' in socket)) return 'fresh' // in its handshake
     if (!isHttp1 && !hasParser(socket)) return 'active' // an HTTP/2 session

@@ -2,6 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Server, Socket } from 'node:net'
 import type { Connections } from './connections.js'
+import { lingerAtEnd } from './lingering-close.js'
 import { currentResponse, newestRequest } from './node-internals.js'
 
 const requestStart = 'http.server.request.start'
@@ -92,6 +93,7 @@ function closeAfter(response: ServerResponse, socket: Socket, wants: (socket: So
   response.writeHead = function writeHeadWithClose(this: ServerResponse, status: number, ...rest: unknown[]) {
     response.writeHead = writeHead as ServerResponse['writeHead']
     if (!isLast(response.req, socket) || !wants(socket)) return writeHead.call(this, status, ...(rest as []))
+    lingerAtEnd(socket)
 
     const at = rest.findIndex(argument => typeof argument === 'object' && argument !== null)
     if (at === -1) this.setHeader('Connection', 'close')

@@ -1,21 +1,111 @@
-import type { ServerHttp2Session } from 'node:http2'
+import { constants, type ServerHttp2Session } from 'node:http2'
 import type { Server } from 'node:net'
 import { isHttp2 } from './connections.js'
+import { writeAtOnce } from './node-internals.js'
 
-const sessionsOf = new WeakMap<Server, Set<ServerHttp2Session>>()
+/** The HTTP/2 sessions that a drain has told to go. */
+export interface EndingSessions {
+  /** The deadline: streams that are open are reset, and the connections end. Returns how many sessions were left. */
+  cut(): number
+  /** The drain is over: a session that comes now is nobody's. */
+  stop(): void
+}
+
+export interface EndOptions {
+  /** Over this time the sessions are told one after the other, evenly, in milliseconds. 0: all at once. */
+  readonly spread?: number
+}
+
+/** From the first word to the last, in milliseconds: at least one round trip (RFC 9113 6.8). */
+const noticeTime = 1_000
+/** Pause between two attempts to write while a response fills the connection, in milliseconds. */
+const retryTime = 20
+/** A GOAWAY frame: NO_ERROR, and the highest stream identifier, so that it refuses nothing (RFC 9113 6.8). */
+const notice = Buffer.from([0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0])
+
+/** Whether the client's settings have come; then our own are out, which must be the first frame. */
+const sessionsOf = new WeakMap<Server, Map<ServerHttp2Session, boolean>>()
 
 /** Follows the sessions of an HTTP/2 server from now on; of any other there are none. */
 export function followSessions(server: Server): void {
   if (!isHttp2(server) || sessionsOf.has(server)) return
-  const sessions = new Set<ServerHttp2Session>()
+  const sessions = new Map<ServerHttp2Session, boolean>()
   sessionsOf.set(server, sessions)
   server.on('session', (session: ServerHttp2Session) => {
-    sessions.add(session)
+    sessions.set(session, false)
+    session.once('remoteSettings', () => sessions.set(session, true))
     session.once('close', () => sessions.delete(session))
   })
 }
 
-/** GOAWAY: streams that are open finish, no new one is begun, and the session ends with the last one. */
-export function endSessions(server: Server): void {
-  for (const session of sessionsOf.get(server) ?? []) session.close()
+/**
+ * Ends the sessions of these servers, also those that come from now on. A cleartext one gets GOAWAY twice, as
+ * RFC 9113 6.8 asks for: streams that arrive in between are served.
+ *
+ * Over TLS Node.js can't send the first of them: behind `session.goaway(0, 2 ** 31 - 1)` it ignores each new
+ * stream, which the client then must believe to be served (it calls nghttp2_submit_goaway, and nowhere
+ * nghttp2_submit_shutdown_notice). So there is one GOAWAY, in the moment in which it is the least likely to cross
+ * a request: when one has just come and isn't answered, as a client with one request at a time sends no other
+ * then; or after a second without any. A request that crosses it is one that the client may send again.
+ */
+export function endSessions(servers: readonly Server[], { spread = 0 }: EndOptions = {}): EndingSessions {
+  const timers = new Map<ServerHttp2Session, NodeJS.Timeout>()
+  const followed = servers.filter(server => sessionsOf.has(server))
+  const present = followed.flatMap(server => [...(sessionsOf.get(server) ?? [])])
+  for (const server of followed) server.on('session', onSession)
+  for (const [index, [session, isReady]] of present.entries()) {
+    const delay = (spread * index) / present.length
+    if (!isReady) onSession(session)
+    else if (delay === 0) tell(session)
+    else wait(session, delay, () => tell(session))
+  }
+
+  return {
+    cut() {
+      const left = followed.flatMap(server => [...(sessionsOf.get(server)?.keys() ?? [])])
+      for (const session of left) cut(session)
+      return left.length
+    },
+    stop() {
+      for (const server of followed) server.off('session', onSession)
+    }
+  }
+
+  /** Told with the client's settings; where none come, it isn't waited for. */
+  function onSession(session: ServerHttp2Session): void {
+    session.once('remoteSettings', () => tell(session))
+    wait(session, noticeTime, () => session.close())
+  }
+
+  function tell(session: ServerHttp2Session): void {
+    if (session.closed || session.destroyed) return
+    const end = performance.now() + noticeTime
+    if (!session.encrypted) return giveNotice()
+    session.once('stream', () => session.close())
+    wait(session, noticeTime, () => session.close())
+
+    function giveNotice(): void {
+      if (session.closed || session.destroyed) return
+      if (writeAtOnce(session, notice)) wait(session, noticeTime, () => session.close())
+      else if (performance.now() < end) wait(session, retryTime, giveNotice)
+      else session.close()
+    }
+  }
+
+  /** One timer a session, gone with it. */
+  function wait(session: ServerHttp2Session, ms: number, then: () => void): void {
+    if (timers.has(session)) clearTimeout(timers.get(session))
+    else
+      session.once('close', () => {
+        clearTimeout(timers.get(session))
+        timers.delete(session)
+      })
+    timers.set(session, setTimeout(then, ms))
+  }
+}
+
+/** With `destroy()` alone a stream would be reset with NO_ERROR, and a part of a response look like all of it. */
+function cut(session: ServerHttp2Session): void {
+  if (!session.closed) session.close()
+  session.destroy(null as never, constants.NGHTTP2_CANCEL)
 }

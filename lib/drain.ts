@@ -1,9 +1,11 @@
 import type { Server, Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { type ConnectionState, connectionsOf, countConnections } from './connections.js'
+import { endWebSockets } from './drain-detached.js'
 import { announceClose } from './drain-http1.js'
 import { endSessions } from './drain-http2.js'
 import { createHandover, type Handover, isMovable } from './handover.js'
+import { closeLingering } from './lingering-close.js'
 import { connectionsAtRest } from './node-internals.js'
 import type { ListenerAddress, Relay } from './protocol.js'
 import { holdClose, stopAccepting } from './stop-accepting.js'
@@ -23,6 +25,10 @@ export interface DrainOptions {
   readonly handover: 'idle' | 'all' | false
   readonly relay: Relay | undefined
   readonly addressOf: (server: Server) => ListenerAddress | undefined
+  /** Time over which WebSockets are told, in milliseconds. */
+  readonly spreadTime: number
+  /** Resolves when the application has said goodbye itself; its WebSockets are told then. */
+  readonly farewell?: Promise<unknown>
 }
 
 /** A connection on which nothing has come after this time counts as idle (milliseconds), as in Go. */
@@ -30,15 +36,15 @@ const freshTimeout = 5_000
 /** Pause between two log lines about the same drain, in milliseconds. */
 const logInterval = 5_000
 /** Time between FIN and the hard close of a connection that is left at the deadline, in milliseconds. */
-const cutDelay = 100
+const cutTime = 100
 
 /**
  * Stops accepting, lets requests finish, and gives away or ends what is idle: Go's `http.Server.Shutdown`, with its
  * schedule of sweeps, and more. On the way to an upgrade no idle connection is closed, as its next request may be
  * on its way: it is handed to the next generation, or served once more with `Connection: close`.
  *
- * Resolves when no HTTP connection is left. Detached ones don't hold it up, as in Go; but they too are cut at
- * the deadline, so that a `close()` that waits for them ends. Never rejects.
+ * Resolves when no HTTP connection is left, and WebSockets have been told. Detached ones don't hold it up further, as
+ * in Go; but they too are cut at the deadline, so that a `close()` that waits for them ends. Never rejects.
  */
 export async function drain(servers: readonly Server[], options: DrainOptions): Promise<void> {
   const { pollInterval, drainTimeout, log } = options
@@ -46,13 +52,18 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   const deadline = start + drainTimeout
   const connections = new Map(servers.map(server => [server, connectionsOf(server)] as const))
   const releaseClose = servers.map(holdClose)
-  const closed = Promise.all(servers.map(stopAccepting))
+  const gone = Promise.all(servers.map(stopAccepting))
   const total = countConnections(connections.values())
   const handover = prepareHandover(servers, options, held(total), onHandoverReady)
 
   if (held(total) > 0) log.info({ reason: options.reason(), connections: total }, 'draining')
 
   const { promise: looked, resolve: done } = withResolvers()
+  const timeUp = new AbortController()
+  const timeUpTimer = setTimeout(() => timeUp.abort(), drainTimeout)
+  const told = endDetached()
+  let closed = 0
+  let cuts = 0
   const touched = new Map<Server, Set<Socket>>(servers.map(server => [server, new Set()]))
   let pending: NodeJS.Timeout | undefined
   let soon: NodeJS.Timeout | NodeJS.Immediate | undefined
@@ -65,19 +76,38 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
     onResponseEnd: touch
   })
   for (const { sockets } of connections.values()) {
-    for (const socket of sockets) socket.once('close', () => lookSoon())
+    for (const socket of sockets) socket.once('close', onClose)
   }
-  for (const server of servers) endSessions(server)
+  const sessions = endSessions(servers, { spread: options.spreadTime })
   sweep()
   await looked
   clearTimeout(pending)
   finished = true
   announcement.stop()
+  sessions.stop()
+  const ended = await told
+  clearTimeout(timeUpTimer)
   cutDetachedAtDeadline()
   for (const release of releaseClose) release()
-  if (held(total) > 0) {
+  if (held(total) > 0 || ended > 0) {
     const ms = Math.round(performance.now() - start)
-    log.info({ reason: options.reason(), ms, ...handover?.report }, 'drained')
+    const finished = closed - (handover?.report.moved ?? 0) - cuts
+    log.info(
+      { reason: options.reason(), ms, ...handover?.report, finished, told: ended, cut: cuts },
+      'drained'
+    )
+  }
+
+  /** @returns how many WebSockets were told */
+  async function endDetached(): Promise<number> {
+    await Promise.race([options.farewell, aborted(timeUp.signal)])
+    const { reason, spreadTime } = options
+    return endWebSockets(connections.values(), { reason, spreadTime, signal: timeUp.signal })
+  }
+
+  function onClose(): void {
+    closed++
+    lookSoon()
   }
 
   function sweep(): void {
@@ -129,7 +159,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
     if (options.reason() === 'close') {
       const isOver = state === 'idle' || (state === 'fresh' && performance.now() - start >= freshTimeout)
       if (!isOver || handover?.isAway(socket)) return true
-      socket.destroySoon()
+      closeLingering(socket)
       return false
     }
     const isAtRest = state === 'idle' || state === 'fresh'
@@ -151,10 +181,13 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
     const reason = options.reason()
     if (now >= deadline) {
       log.warn({ reason, ms, connections: counts }, 'drain timed out, cutting connections')
+      sessions.cut()
       for (const list of connections.values()) {
         for (const [socket, state] of list.states()) {
+          if (state === 'detached') continue
+          cuts++
           if (handover?.isAway(socket)) socket.destroy()
-          else if (state !== 'detached') cut(socket)
+          else cut(socket)
         }
       }
       return done()
@@ -176,7 +209,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
       },
       Math.max(deadline - performance.now(), 0)
     )
-    closed.then(() => clearTimeout(timer)).catch(() => {})
+    gone.then(() => clearTimeout(timer)).catch(() => {})
   }
 }
 
@@ -202,10 +235,16 @@ function held({ fresh, idle, active }: { fresh: number; idle: number; active: nu
   return fresh + idle + active
 }
 
-/** FIN first, so that a client sees an end rather than a reset; then the hard close. */
+/** FIN first, so that a client sees an end rather than a reset; then the hard close, also of one that lingers. */
 function cut(socket: Socket): void {
-  socket.end()
-  setTimeout(() => socket.destroy(), cutDelay)
+  closeLingering(socket, cutTime)
+  setTimeout(() => socket.destroy(), cutTime)
+}
+
+function aborted(signal: AbortSignal): Promise<unknown> {
+  return signal.aborted
+    ? Promise.resolve()
+    : new Promise(resolve => signal.addEventListener('abort', resolve))
 }
 
 function withResolvers(): { promise: Promise<void>; resolve: () => void } {

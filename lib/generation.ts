@@ -1,5 +1,5 @@
 import type { ConnectionCounts } from './connections.js'
-import type { OpenListener, Relay } from './protocol.js'
+import type { OpenListener, Relay, TicketKeys } from './protocol.js'
 
 /** How a process ended. */
 export interface Ending {
@@ -24,8 +24,10 @@ export interface Generation {
   listeners(): readonly OpenListener[]
   /** How many connections it has, of all its instances; null where it doesn't say so in time. */
   connections(): Promise<ConnectionCounts | null>
-  /** From now on it is the one that serves. */
-  serve(): void
+  /** What makes the session tickets of its TLS servers valid; null where it doesn't say so in time. */
+  ticketKeys(): Promise<readonly TicketKeys[] | null>
+  /** From now on it is the one that serves; it takes the sessions of an older one for its own. */
+  serve(ticketKeys: readonly TicketKeys[]): void
   /** An upgrade of it has begun, or is over. */
   upgrading(value: boolean): void
   /** A next generation serves: drain, close, end. Resolves when it has ended. */

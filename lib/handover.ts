@@ -1,6 +1,7 @@
 import http from 'node:http'
 import type { Server, Socket } from 'node:net'
 import { idleTimeLeft, setIdleUntil } from './connections.js'
+import { closeLingering } from './lingering-close.js'
 import type { Listener } from './listeners.js'
 import {
   connectionHandle,
@@ -227,7 +228,7 @@ function endQuietlyAfter(idleTime: number, socket: Socket, server: Server): void
   const time = Math.ceil(idleTime / timerStep) * timerStep
   setIdleUntil(socket, performance.now() + idleTime)
   const limit = Math.max(firstTimeout(server as http.Server) - timeoutMargin, 0)
-  const end = setTimeout(() => isUnread() && socket.destroySoon(), time)
+  const end = setTimeout(() => isUnread() && closeLingering(socket), time)
   const silence =
     limit < time ? setTimeout(() => isUnread() && silenceRequestTimeout(socket), limit) : undefined
   end.unref()

@@ -2,13 +2,15 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ConnectionCounts } from './connections.js'
 import { drainBeforeClose, serverOption } from './fastify-internals.js'
-import { createInstance } from './instance.js'
+import { createInstance, type DrainHook } from './instance.js'
 import { type GracefulUpgradeOptions, optionsOfEnvironment, resolveOptions } from './options.js'
 import type { UpgradeResult } from './protocol.js'
 import * as thisProcess from './this-process.js'
 
 export type { ConnectionCounts, ConnectionState } from './connections.js'
+export type { DrainReason } from './drain.js'
 export { type ErrorCode, GracefulUpgradeError } from './errors.js'
+export type { DrainHook } from './instance.js'
 export type { GracefulUpgradeOptions } from './options.js'
 export type { UpgradeResult } from './protocol.js'
 
@@ -22,6 +24,11 @@ export interface GracefulUpgrade {
   readonly state: GracefulUpgradeState
   /** Aborted when this generation starts to drain; the reason is 'upgrade' or 'close'. */
   readonly signal: AbortSignal
+  /**
+   * Adds a hook that runs when this generation starts to drain, to say goodbye on connections that stay open: event
+   * streams, long polls, WebSockets. It may be async: WebSockets are told only when all hooks are done.
+   */
+  onDrain(hook: DrainHook): void
   /** How many connections of this instance are in which state. */
   connections(): ConnectionCounts
   /**
@@ -81,6 +88,7 @@ const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyIn
       return instance.state === 'serving' && thisProcess.application.upgrading ? 'upgrading' : instance.state
     },
     signal: instance.signal,
+    onDrain: instance.onDrain,
     connections: instance.connections,
     upgrade: thisProcess.upgrade,
     ready: thisProcess.declareReady

@@ -6,6 +6,9 @@ import type { Listeners } from './listeners.js'
 import type { ResolvedOptions } from './options.js'
 import type { Relay } from './protocol.js'
 
+/** What an application says goodbye with. */
+export type DrainHook = (reason: DrainReason) => unknown
+
 /** A Fastify instance that has registered the plugin, and the servers that are its own. */
 export interface Instance {
   readonly app: FastifyInstance
@@ -13,6 +16,8 @@ export interface Instance {
   readonly state: 'starting' | 'serving' | 'draining' | 'closed'
   /** Aborted when the drain begins; its reason is 'upgrade' or 'close'. */
   readonly signal: AbortSignal
+  /** Runs when the drain begins; what it returns is waited for before WebSockets are told, at most until the deadline. */
+  onDrain(hook: DrainHook): void
   /** Whether the application has finished booting it. */
   booted: boolean
   servers(): Server[]
@@ -32,6 +37,7 @@ export function createInstance(
   listeners: Listeners
 ): Instance {
   const controller = new AbortController()
+  const hooks: DrainHook[] = []
   let drained: Promise<void> | undefined
   let drainedServers: Server[] = []
   let closed = false
@@ -46,6 +52,7 @@ export function createInstance(
       return app.server.listening ? 'serving' : 'starting'
     },
     signal: controller.signal,
+    onDrain: hook => void hooks.push(hook),
     booted: false,
     servers,
     connections: () => countConnections(servers().map(connectionsOf)),
@@ -62,13 +69,24 @@ export function createInstance(
   function start(given: DrainReason, relay: Relay | undefined): Promise<void> {
     drainedServers = servers()
     controller.abort(given)
+    const farewell = Promise.all(hooks.map(hook => runHook(hook, given)))
     return drain(drainedServers, {
       ...options,
       reason: () => reason,
       relay,
       addressOf: listeners.addressOf,
+      farewell,
       log: app.log
     })
+  }
+
+  /** One that fails must not keep the others, nor the connections, from their end. */
+  async function runHook(hook: DrainHook, given: DrainReason): Promise<void> {
+    try {
+      await hook(given)
+    } catch (error) {
+      app.log.error({ err: error }, 'an onDrain hook failed')
+    }
   }
 
   /** The main server and the second one for `localhost`, which Fastify shows by its address alone. */

@@ -5,7 +5,14 @@ import { GracefulUpgradeError } from './errors.js'
 import type { Ending, Generation } from './generation.js'
 import type { Log } from './log.js'
 import type { RawHandle } from './node-internals.js'
-import type { ConnectionOffer, OfferAnswer, OpenListener, Relay, UpgradeResult } from './protocol.js'
+import type {
+  ConnectionOffer,
+  OfferAnswer,
+  OpenListener,
+  Relay,
+  TicketKeys,
+  UpgradeResult
+} from './protocol.js'
 import type { WorkerStart } from './worker.js'
 
 /** The process that stays: it starts generations, and knows which one serves. */
@@ -83,6 +90,8 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   const since = new WeakMap<Generation, number>()
   let number = 'number' in first ? first.number : 0
   let failures = 0
+  /** As far as they are known: a dead worker can't be asked. */
+  let ticketKeys: readonly TicketKeys[] = []
   let phase: Phase = 'number' in first ? { name: 'serving', current: first } : begin(first)
   if ('number' in first) watch(first)
   return {
@@ -114,7 +123,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   /** Nothing serves yet: whoever has started this process wants to know at once if nothing will. */
   function begin(inherited: readonly OpenListener[]): Phase {
     const next = startNext(inherited, 'none')
-    whenReady(next, performance.now(), 'start failed').then(
+    whenReady(next, performance.now(), { failure: 'start failed' }).then(
       () => takeOver(next),
       async () => {
         if (isClosing()) return
@@ -143,7 +152,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
     phase = { name: 'upgrading', current, next }
     current.upgrading(true)
     try {
-      const result = await whenReady(next, begun)
+      const result = await whenReady(next, begun, { old: current })
       takeOver(next)
       retire(current)
       return result
@@ -177,9 +186,15 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   }
 
   function takeOver(next: Generation): void {
-    next.serve()
+    next.serve(ticketKeys)
     phase = { name: 'serving', current: next }
     watch(next)
+    void learnTicketKeys(next) // in case that it dies
+  }
+
+  async function learnTicketKeys(generation: Generation): Promise<void> {
+    const known = await generation.ticketKeys()
+    if (known !== null) ticketKeys = known
   }
 
   function retire(old: Generation): void {
@@ -262,16 +277,18 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   async function whenReady(
     next: Generation,
     begun: number,
-    failure = 'upgrade failed'
+    { old, failure = 'upgrade failed' }: { old?: Generation; failure?: string } = {}
   ): Promise<UpgradeResult> {
     const { number: generation, pid } = next
     try {
       const unclaimed = await next.ready
-      if (isClosing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
       const ms = Math.round(performance.now() - begun)
-      log.info({ generation, generationPid: pid, ms, unclaimed }, 'generation ready')
+      // Not earlier: the application may have other ones by now.
+      if (old !== undefined) await Promise.race([learnTicketKeys(old), failsToLive(next)])
+      if (isClosing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
       const result = { generation, pid, ms }
       events.emit('ready', result)
+      log.info({ generation, generationPid: pid, ms, unclaimed }, 'generation ready')
       return result
     } catch (error) {
       events.emit('failed', next, error as GracefulUpgradeError, Math.round(performance.now() - begun))
@@ -281,6 +298,12 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
       log.error({ err: error, generation, generationPid: pid }, failure)
       throw error
     }
+  }
+
+  /** Rejects when a generation dies that was ready, but serves nothing yet. */
+  async function failsToLive({ number: generation, pid, ended, dying }: Generation): Promise<never> {
+    await Promise.race([ended, dying])
+    throw new GracefulUpgradeError('GRACEFUL_UPGRADE_EXITED', `generation ${generation} (pid ${pid}) ended`)
   }
 
   function close(signal: NodeJS.Signals | null): Promise<number> {

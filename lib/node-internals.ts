@@ -3,8 +3,11 @@
  * answers where that is missing; the callers then take the slower, documented way.
  */
 import type { SendHandle } from 'node:child_process'
+import { writeSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerHttp2Session } from 'node:http2'
 import net, { type Server, type Socket } from 'node:net'
+import type { Server as TlsServer } from 'node:tls'
 
 /** libuv's stream handle: `net.Server#_handle`, and what arrives over IPC when such a handle was sent. */
 export interface RawHandle {
@@ -180,12 +183,19 @@ export function stopHandle(socket: Socket): () => void {
     handle.reading = false
     handle.readStop()
   }
-  return function start() {
-    socket.resume()
-    if (handle != null && !handle.reading && !socket.destroyed) {
-      handle.reading = true
-      handle.readStart()
-    }
+  return () => startHandle(socket)
+}
+
+/**
+ * Reads a connection (again), whoever had stopped that: behind an http parser the stream believes that it is being
+ * read, and `socket.resume()` alone starts nothing.
+ */
+export function startHandle(socket: Socket): void {
+  const { _handle: handle } = socket as { _handle?: ReadableHandle | null }
+  socket.resume()
+  if (handle != null && !handle.reading && !socket.destroyed) {
+    handle.reading = true
+    handle.readStart()
   }
 }
 
@@ -193,4 +203,81 @@ interface ReadableHandle {
   reading: boolean
   readStart(): void
   readStop(): void
+}
+
+/** What decides whose sessions a TLS server takes for its own, besides its ticket keys. */
+export interface SessionSettings {
+  /** Whether the application has given the ticket keys as an option. */
+  readonly hasOwnTicketKeys: boolean
+  readonly sessionIdContext: string
+  /** What it is to accept a client's certificate; null if it asks for none. */
+  readonly clients: object | null
+}
+
+/**
+ * A TLS server keeps its options as properties: `Server` and `setSecureContext` in lib/internal/tls/wrap.js (Node.js
+ * 20: lib/_tls_wrap.js).
+ * @returns undefined where they are missing, or name by name others may apply; no session is then resumed
+ */
+export function sessionSettings(server: TlsServer): SessionSettings | undefined {
+  const { ticketKeys, sessionIdContext, requestCert, rejectUnauthorized, ca, crl, pfx, _contexts } =
+    server as unknown as TlsServerOptions
+  if (typeof sessionIdContext !== 'string' || typeof requestCert !== 'boolean') return undefined
+  const hasOwnTicketKeys = ticketKeys !== undefined
+  if (!requestCert) return { hasOwnTicketKeys, sessionIdContext, clients: null }
+  const symbol = Object.getOwnPropertySymbols(server).find(({ description }) => description === 'snicallback')
+  const hasNames =
+    symbol === undefined ||
+    (server as unknown as Record<symbol, unknown>)[symbol] != null ||
+    _contexts?.length !== 0
+  if (hasNames) return undefined
+  return { hasOwnTicketKeys, sessionIdContext, clients: [rejectUnauthorized, ca, crl, pfx] }
+}
+
+interface TlsServerOptions {
+  readonly ticketKeys?: unknown
+  readonly sessionIdContext?: unknown
+  readonly requestCert?: unknown
+  readonly rejectUnauthorized?: unknown
+  readonly ca?: unknown
+  readonly crl?: unknown
+  readonly pfx?: unknown
+  /** Of `addContext()`. */
+  readonly _contexts?: readonly unknown[]
+}
+
+/**
+ * What `tls.createSecureContext({ sessionIdContext })` does, for a server that has its context already: the public
+ * `setSecureContext()` would want all of the application's options again.
+ */
+export function setSessionIdContext(server: TlsServer, sessionIdContext: string): void {
+  const internal = server as unknown as {
+    sessionIdContext: string
+    _sharedCreds?: { context?: { setSessionIdContext?(value: string): void } }
+  }
+  const context = internal._sharedCreds?.context
+  if (typeof context?.setSessionIdContext !== 'function') return // nobody resumes, then
+  context.setSessionIdContext(sessionIdContext)
+  internal.sessionIdContext = sessionIdContext
+}
+
+/**
+ * Writes a frame to an HTTP/2 session past Node.js, straight to its descriptor: whatever the session has written ends
+ * with a frame, and where nothing of it is queued, this one comes in order. `socket.write()` would end the process, as
+ * the native session takes the end of any write for one of its own (CHECK(is_write_in_progress()) in
+ * src/node_http2.cc).
+ * @returns whether it is written; never over TLS, which has no such descriptor
+ */
+export function writeAtOnce(session: ServerHttp2Session, frame: Buffer): boolean {
+  const { _handle: handle } = session.socket as unknown as {
+    _handle?: { fd?: number; writeQueueSize?: number } | null
+  }
+  if (handle?.fd === undefined || handle.fd < 0 || handle.writeQueueSize !== 0) return false
+  try {
+    const written = writeSync(handle.fd, frame)
+    if (written < frame.length) session.destroy()
+    return true
+  } catch {
+    return false // EAGAIN, or the connection is gone
+  }
 }

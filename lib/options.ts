@@ -23,6 +23,11 @@ export interface GracefulUpgradeOptions {
    * keep-alive too, and their connections follow. `false`: each waits for one more request. @default 'idle'
    */
   readonly handover?: 'idle' | 'all' | false
+  /**
+   * Time over which WebSockets and HTTP/2 sessions are told to end, in milliseconds, so that their clients don't all come
+   * again at one instant; at most `drainTimeout`. @default 1000
+   */
+  readonly spreadTime?: number
   /** The signal that upgrades; `false` for none. @default 'SIGHUP' */
   readonly reloadSignal?: NodeJS.Signals | false
   /**
@@ -46,6 +51,7 @@ export const defaultOptions: ResolvedOptions = {
   readyTimeout: 60_000,
   claimTimeout: 5_000,
   handover: 'idle',
+  spreadTime: 1_000,
   reloadSignal: 'SIGHUP',
   closeSignals: ['SIGTERM', 'SIGINT'],
   controlSocket: true
@@ -117,6 +123,7 @@ function check(name: string, value: unknown): void {
     case 'drainTimeout':
     case 'closeTimeout':
     case 'claimTimeout':
+    case 'spreadTime':
       return checkTime(name, value, 0)
     case 'handover':
       if (value !== 'idle' && value !== 'all' && value !== false)

@@ -4,11 +4,19 @@ import { GracefulUpgradeError, isErrorCode } from './errors.js'
 import type { Listener } from './listeners.js'
 import { asRawHandle, asSendHandle, type RawHandle } from './node-internals.js'
 import { createOfferChannel } from './offer-channel.js'
-import { type Relay, readMasterMessage, type UpgradeResult, type WorkerMessage, wrap } from './protocol.js'
+import {
+  type Relay,
+  readMasterMessage,
+  type TicketKeys,
+  type UpgradeResult,
+  type WorkerMessage,
+  wrap
+} from './protocol.js'
 
 /** The child's side of its master; `worker.ts` is the other. */
 export interface Parent
   extends EventEmitter<{
+    ticketKeys: [readonly TicketKeys[]]
     serve: []
     upgrading: [boolean]
     retire: []
@@ -33,8 +41,13 @@ export interface Parent
 /**
  * @param take what becomes of a connection that an older generation offers; the handle is its own then
  * @param count what the master is told when it asks
+ * @param reveal the same, of the session tickets' keys
  */
-export function connectParent(take: Relay, count: () => ConnectionCounts): Parent {
+export function connectParent(
+  take: Relay,
+  count: () => ConnectionCounts,
+  reveal: () => readonly TicketKeys[]
+): Parent {
   const offers = createOfferChannel(send, take)
   const events: Parent = Object.assign(new EventEmitter(), {
     get connected() {
@@ -88,6 +101,10 @@ export function connectParent(take: Relay, count: () => ConnectionCounts): Paren
         return offers.receive(said, asRawHandle(handle))
       case 'count':
         return send({ type: 'counted', id: said.id, connections: count() })
+      case 'reveal':
+        return send({ type: 'revealed', id: said.id, ticketKeys: reveal() })
+      case 'ticketKeys':
+        return void events.emit('ticketKeys', said.ticketKeys)
       case 'upgrading':
         return void events.emit('upgrading', said.value)
       case 'close':

@@ -41,6 +41,17 @@ export type OfferMessage =
   | { readonly type: 'offered'; readonly id: number }
   | { readonly type: 'answer'; readonly id: number; readonly answer: OfferAnswer }
 
+/** What makes the session tickets of a TLS listener valid: a secret, for the channel between the processes alone. */
+export interface TicketKeys {
+  readonly listener: ListenerAddress
+  /** `tls.Server#getTicketKeys()`, in base64; null where they are the application's own. */
+  readonly keys: string | null
+  /** By which the server knows a session for its own. */
+  readonly sessionIdContext: string
+  /** A digest of what it takes to accept a client's certificate; null if none is asked for. */
+  readonly clients: string | null
+}
+
 /** What a worker is born with, in the variable below. */
 export interface Inheritance {
   readonly generation: number
@@ -72,6 +83,7 @@ export type WorkerMessage =
   /** SIGHUP came to the worker, or the application called `upgrade()`. */
   | { readonly type: 'upgrade'; readonly id: number }
   | { readonly type: 'counted'; readonly id: number; readonly connections: ConnectionCounts }
+  | { readonly type: 'revealed'; readonly id: number; readonly ticketKeys: readonly TicketKeys[] }
 
 /** From a master to its worker. */
 export type MasterMessage =
@@ -82,6 +94,10 @@ export type MasterMessage =
   | { readonly type: 'upgrading'; readonly value: boolean }
   /** How many connections are there? */
   | { readonly type: 'count'; readonly id: number }
+  /** What are the keys of the session tickets? */
+  | { readonly type: 'reveal'; readonly id: number }
+  /** Those of the generation before it, to be applied before 'serve'. */
+  | { readonly type: 'ticketKeys'; readonly ticketKeys: readonly TicketKeys[] }
   /** A next generation serves: drain, close, exit. */
   | { readonly type: 'retire' }
   /** Nobody follows: drain, close, exit. */
@@ -120,6 +136,11 @@ function unwrap(message: unknown): Record<string, unknown> | undefined {
   return typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>) : undefined
 }
 
+/** For the log, which the rest of a message is none of the business of. */
+export function typeOf(message: unknown): unknown {
+  return unwrap(message)?.type
+}
+
 /** @returns undefined if the message isn't for the master; 'unknown' if a later version may know it */
 export function readWorkerMessage(message: unknown): WorkerMessage | 'unknown' | undefined {
   const inner = unwrap(message)
@@ -141,6 +162,10 @@ export function readWorkerMessage(message: unknown): WorkerMessage | 'unknown' |
       return typeof inner.id === 'number' && isCounts(inner.connections)
         ? (inner as WorkerMessage)
         : 'unknown'
+    case 'revealed':
+      return typeof inner.id === 'number' && isTicketKeys(inner.ticketKeys)
+        ? (inner as WorkerMessage)
+        : 'unknown'
     default:
       return readOfferMessage(inner) ?? 'unknown'
   }
@@ -157,7 +182,10 @@ export function readMasterMessage(message: unknown): MasterMessage | 'unknown' |
     case 'close':
       return inner.signal === null || typeof inner.signal === 'string' ? (inner as MasterMessage) : 'unknown'
     case 'count':
+    case 'reveal':
       return typeof inner.id === 'number' ? (inner as MasterMessage) : 'unknown'
+    case 'ticketKeys':
+      return isTicketKeys(inner.ticketKeys) ? (inner as MasterMessage) : 'unknown'
     case 'upgrading':
       return typeof inner.value === 'boolean' ? (inner as MasterMessage) : 'unknown'
     case 'upgraded':
@@ -193,6 +221,26 @@ function isCounts(value: unknown): value is ConnectionCounts {
   const counts = value as Partial<Record<string, unknown>> | null | undefined
   return ['fresh', 'idle', 'active', 'detached'].every(state => Number.isInteger(counts?.[state]))
 }
+
+function isTicketKeys(value: unknown): value is TicketKeys[] {
+  return Array.isArray(value) && value.every(isTicketKey)
+}
+
+function isTicketKey(value: unknown): value is TicketKeys {
+  const { listener, keys, sessionIdContext, clients } = (value ?? {}) as Partial<TicketKeys>
+  return (
+    isAddress(listener) &&
+    (keys === null || (typeof keys === 'string' && Buffer.from(keys, 'base64').length === ticketKeyBytes)) &&
+    typeof sessionIdContext === 'string' &&
+    Buffer.byteLength(sessionIdContext) <= maxSessionIdContext &&
+    (clients === null || typeof clients === 'string')
+  )
+}
+
+/** What `setTicketKeys()` takes. */
+const ticketKeyBytes = 48
+/** OpenSSL's SSL_MAX_SID_CTX_LENGTH, in bytes. */
+const maxSessionIdContext = 32
 
 function isAddress(value: unknown): value is ListenerAddress {
   const address = value as Partial<ListenerAddress> | null | undefined

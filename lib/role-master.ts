@@ -8,7 +8,7 @@ import type { UpgradeResult } from './protocol.js'
 import { type Household, passedOn, type Role } from './role.js'
 import { tellServiceManager } from './service-manager.js'
 import { errorEvents, listenersOf, onClose, onReload } from './signals.js'
-import { createNotifier } from './systemd.js'
+import { createNotifier } from './systemd-notify.js'
 import { startWorker } from './worker.js'
 
 /**

@@ -8,6 +8,7 @@ import type { ConnectionOffer, Inheritance, OfferAnswer } from './protocol.js'
 import { watchReadiness } from './readiness.js'
 import { type Household, passedOn, type Role } from './role.js'
 import { isFree, onClose, onReload } from './signals.js'
+import { createTicketInheritance, readTicketKeys } from './ticket-keys.js'
 
 /** Time in which a signal that was sent to all processes at once reaches them all, in milliseconds. */
 const signalSpread = 100
@@ -32,15 +33,21 @@ export interface WorkerRole extends Role {
  */
 export function playWorker(household: Household, inheritance: Inheritance, onAlone: () => void): WorkerRole {
   const { generation, application, listeners, standardError } = household
-  const parent = connectParent(take, application.connections)
+  const parent = connectParent(take, application.connections, () => readTicketKeys(listeners.live()))
+  const tickets = createTicketInheritance()
   const readiness = watchReadiness(application, listeners)
   let serving = false
   let installed: Installed | undefined
 
   listeners.on('listening', publish)
   listeners.on('closed', withdraw)
+  listeners.on('listening', tickets.claim)
   listeners.once('claimed', () => parent.hold(!serving))
   void readiness.ready.then(unclaimed => parent.ready(unclaimed, application.endTimeout))
+  parent.on('ticketKeys', ticketKeys => {
+    tickets.give(ticketKeys)
+    for (const listener of listeners.live()) tickets.claim(listener)
+  })
   parent.once('serve', serve)
   parent.on('upgrading', value => {
     application.upgrading = value

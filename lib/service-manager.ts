@@ -1,5 +1,5 @@
 import type { Master } from './master.js'
-import type { Notifier } from './systemd.js'
+import type { Notifier } from './systemd-notify.js'
 
 /** Tells systemd what a master does: with `Type=notify-reload` that is how `systemctl reload` learns how it went. */
 export function tellServiceManager({ events, generations, state }: Master, notifier: Notifier): void {

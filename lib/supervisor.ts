@@ -4,12 +4,13 @@ import type { Log } from './log.js'
 import { createMaster, type Master } from './master.js'
 import { createMasterLog } from './master-log.js'
 import type { ResolvedOptions } from './options.js'
-import { openPidFile, type PidFile } from './pid-file.js'
+import type { PidFile } from './pid-file.js'
 import type { RestartContext } from './restart-context.js'
 import { tellServiceManager } from './service-manager.js'
 import { onClose, onReload } from './signals.js'
 import { openStandardError } from './standard-error.js'
-import { createNotifier, listenersOfSystemd } from './systemd.js'
+import { listenersOfSystemd } from './systemd-listeners.js'
+import { createNotifier } from './systemd-notify.js'
 import { startWorker } from './worker.js'
 
 export interface SupervisorSettings {
@@ -29,15 +30,16 @@ export async function supervise({ context, options, pidFile: file }: SupervisorS
   const standardError = openStandardError()
   const { readyTimeout } = options
   const inherited = listenersOfSystemd(process.env, process.pid)
-  const pidFile = file === undefined ? undefined : openPidFile(file)
+  const pidFile = file === undefined ? undefined : await openPidFile(file)
 
-  const master = createMaster({
+  // Before the first worker starts: a signal's default action would leave it behind, to serve as its own master.
+  const stop = takeSignals(() => master, options, log)
+  const master: Master = createMaster({
     first: inherited,
     log,
     start: next => startWorker({ context, log, standardError, readyTimeout }, next),
     onEnd: code => process.exit(code)
   })
-  const stop = takeSignals(master, options, log)
   if (pidFile !== undefined) keepPidFile(master, pidFile, log)
   tellServiceManager(master, createNotifier(process.env, log))
   master.events.once('ready', () => {
@@ -51,6 +53,12 @@ export async function supervise({ context, options, pidFile: file }: SupervisorS
     await master.close(null)
     throw error
   }
+}
+
+/** Loaded only where one is asked for: with it comes node:crypto, a megabyte of memory. */
+async function openPidFile(file: string): Promise<PidFile> {
+  const loaded = await import('./pid-file.js')
+  return loaded.openPidFile(file)
 }
 
 /** Without it the first generation fails: whoever asked for it relies on it. Later it is no reason to stop upgrading. */
@@ -71,11 +79,24 @@ function keepPidFile({ events }: Master, { write, remove }: PidFile, log: Log): 
 }
 
 /** @returns what ends the process gracefully */
-function takeSignals(master: Master, { closeSignals, reloadSignal }: ResolvedOptions, log: Log): () => void {
+function takeSignals(
+  master: () => Master,
+  { closeSignals, reloadSignal }: ResolvedOptions,
+  log: Log
+): () => void {
   const signals = closeSignals || []
-  const closing = onClose({ signals, errors: true, log, close: master.close, onSecond: master.kill })
+  const closing = onClose({
+    signals,
+    errors: true,
+    log,
+    close: signal => master().close(signal),
+    onSecond: () => master().kill()
+  })
   onReload(reloadSignal, log, {
-    reload: () => void master.upgrade().catch(() => {}), // it has been logged
+    reload: () =>
+      void master()
+        .upgrade()
+        .catch(() => {}), // it has been logged
     onHangup: closing.closeNow
   })
   if (!signals.includes('SIGQUIT')) process.on('SIGQUIT', endAtOnce)
@@ -84,13 +105,17 @@ function takeSignals(master: Master, { closeSignals, reloadSignal }: ResolvedOpt
 
   function endAtOnce(signal: NodeJS.Signals): void {
     log.error({ signal }, 'ending at once')
-    void master.close(signal).then(() => process.exit(1))
-    master.kill()
+    void master()
+      .close(signal)
+      .then(() => process.exit(1))
+    master().kill()
   }
 
   /** Nothing for a master; but the generation that serves may know what it means. */
   function passOn(signal: NodeJS.Signals): void {
-    const serving = master.generations().find(({ state }) => state === 'serving')
+    const serving = master()
+      .generations()
+      .find(({ state }) => state === 'serving')
     if (serving !== undefined) process.kill(serving.generation.pid, signal)
   }
 }

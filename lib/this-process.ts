@@ -13,7 +13,7 @@ import type { Household, Role } from './role.js'
 import { playMaster } from './role-master.js'
 import { playWorker } from './role-worker.js'
 import { openStandardError } from './standard-error.js'
-import { listenersOfSystemd } from './systemd.js'
+import { listenersOfSystemd } from './systemd-listeners.js'
 
 /** Where copies of this package find each other. */
 const copy = Symbol.for('fastify-graceful-upgrade')

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ConnectionCounts } from './connections.js'
 import { GracefulUpgradeError } from './errors.js'
 import type { Ending, Generation } from './generation.js'
 import type { Log } from './log.js'
@@ -17,7 +16,9 @@ import {
   type OpenListener,
   type Relay,
   readWorkerMessage,
+  typeOf,
   type UpgradeResult,
+  type WorkerMessage,
   wrap
 } from './protocol.js'
 import type { RestartContext } from './restart-context.js'
@@ -42,10 +43,17 @@ export interface WorkerStart {
   readonly onOffer: Relay
 }
 
+/** What a worker answers to which question. */
+interface Answers {
+  readonly count: Extract<WorkerMessage, { type: 'counted' }>
+  readonly reveal: Extract<WorkerMessage, { type: 'revealed' }>
+}
+type Answer = Answers[keyof Answers]
+
 /** What a worker may take beyond the time that it asked for, in milliseconds. */
 const exitTime = 1_000
-/** How long a worker may take to say how many connections it has, in milliseconds. */
-const countTimeout = 1_000
+/** How long a worker may take to answer a question, in milliseconds. */
+const answerTimeout = 1_000
 /** Descriptors of a worker: after standard input, output, error and the IPC channel. */
 const standardErrorDescriptor = 4
 const firstListenerDescriptor = 5
@@ -58,8 +66,8 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
   const child = spawnWorker(settings, start)
   const pid = child.pid ?? 0
   const offers = createOfferChannel(send, takeOffer)
-  const counting = new Map<number, (connections: ConnectionCounts | null) => void>()
-  let lastCount = 0
+  const asked = new Map<number, (answer: Answer | null) => void>()
+  let lastQuestion = 0
   const lastWords = relayStandardError(child, settings.standardError)
 
   let endTimeout = 0
@@ -70,7 +78,10 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
   const ended = new Promise<Ending>(resolve => {
     child.once('exit', (code, signal) => resolve({ code, signal }))
     child.once('close', () => offers.close('unavailable'))
-    child.once('disconnect', () => offers.close('unavailable'))
+    child.once('disconnect', () => {
+      offers.close('unavailable')
+      for (const settle of [...asked.values()]) settle(null)
+    })
     child.once('error', () => {
       if (child.pid === undefined) resolve({ code: null, signal: null })
     })
@@ -86,8 +97,12 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
     ended,
     dying,
     listeners: () => [...handles.values()].map(({ listener, handle }) => ({ ...listener, fd: handle.fd })),
-    connections,
-    serve: () => send({ type: 'serve' }),
+    connections: async () => (await ask('count'))?.connections ?? null,
+    ticketKeys: async () => (await ask('reveal'))?.ticketKeys ?? null,
+    serve(ticketKeys) {
+      if (ticketKeys.length > 0) send({ type: 'ticketKeys', ticketKeys })
+      send({ type: 'serve' })
+    },
     upgrading: value => send({ type: 'upgrading', value }),
     retire: () => end({ type: 'retire' }),
     close: signal => end({ type: 'close', signal }),
@@ -123,7 +138,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
         const said = readWorkerMessage(message)
         if (said === undefined) return // the application's own
         if (said === 'unknown')
-          return log.warn({ generation: number, message }, 'unknown message of a worker')
+          return log.warn({ generation: number, type: typeOf(message) }, 'unknown message of a worker')
         switch (said.type) {
           case 'listener':
             return hold(said.listener, asRawHandle(handle))
@@ -140,7 +155,8 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
           case 'answer':
             return offers.receive(said, asRawHandle(handle))
           case 'counted':
-            return counting.get(said.id)?.(said.connections)
+          case 'revealed':
+            return asked.get(said.id)?.(said)
           case 'upgrade':
             return void start.onUpgrade().then(
               result => send({ type: 'upgraded', id: said.id, result }),
@@ -152,18 +168,18 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
     })
   }
 
-  function connections(): Promise<ConnectionCounts | null> {
+  function ask<Question extends keyof Answers>(type: Question): Promise<Answers[Question] | null> {
     if (!child.connected) return Promise.resolve(null)
-    const id = ++lastCount
+    const id = ++lastQuestion
     return new Promise(resolve => {
-      const timer = setTimeout(settle, countTimeout, null)
-      counting.set(id, settle)
-      send({ type: 'count', id })
+      const timer = setTimeout(settle, answerTimeout, null)
+      asked.set(id, settle)
+      send({ type, id })
 
-      function settle(counts: ConnectionCounts | null): void {
+      function settle(answer: Answer | null): void {
         clearTimeout(timer)
-        counting.delete(id)
-        resolve(counts)
+        asked.delete(id)
+        resolve(answer as Answers[Question] | null)
       }
     })
   }

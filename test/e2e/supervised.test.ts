@@ -283,9 +283,9 @@ t.test('each line of the master is one of pino’s', async t => {
 })
 
 for (const [title, options] of Object.entries({
-  'by SIGHUP to the master': { supervised: ['--handover', 'all'] },
-  'by SIGHUP to the worker': { supervised: ['--handover', 'all'], to: 'worker' },
-  'by the worker’s upgrade()': { supervised: ['--handover', 'all'], to: 'application' }
+  'by SIGHUP to the master': { supervised: ['--handover', 'all', '--poll-interval=50'] },
+  'by SIGHUP to the worker': { supervised: ['--handover', 'all', '--poll-interval=50'], to: 'worker' },
+  'by the worker’s upgrade()': { supervised: ['--handover', 'all', '--poll-interval=50'], to: 'application' }
 } as Record<string, { supervised: string[]; to?: string }>)) {
   t.test(`three upgrades in a row ${title}: no client notices`, async t => {
     const server = startServer(t, {
@@ -295,7 +295,7 @@ for (const [title, options] of Object.entries({
     const port = await server.port()
     const controller = new AbortController()
     const address = { host: '127.0.0.1', port }
-    const running = load(address, { clients: 20, done: controller.signal })
+    const running = load(address, { clients: 20, pause: [0, 20], done: controller.signal })
     let { pid } = await ask(port)
     for (const generation of [2, 3, 4]) {
       if (options.to === 'application') {
@@ -321,7 +321,10 @@ t.test('an upgrade to a version that throws: the old one serves on, and no clien
   const server = startServer(t, { supervised: [] })
   const port = await server.port()
   const controller = new AbortController()
-  const running = load({ host: '127.0.0.1', port }, { clients: 10, fresh: true, done: controller.signal })
+  const running = load(
+    { host: '127.0.0.1', port },
+    { clients: 10, fresh: true, pause: [0, 20], done: controller.signal }
+  )
   server.deploy({ boot: 'throw' })
   server.kill('SIGHUP')
   t.match(await server.line('upgrade failed'), {

@@ -28,7 +28,9 @@ export interface StartOptions {
   readonly env?: NodeJS.ProcessEnv
   readonly cwd?: string
   readonly detached?: boolean
-  readonly stdin?: 'ignore' | number
+  /** The ids of its log lines are those of a PID namespace of its own: here they are other processes'. */
+  readonly hasPidNamespace?: boolean
+  readonly stdin?: 'ignore' | 'pipe' | number
 }
 
 /** A real server in a process of its own; it, and whatever it started, is gone when the test ends. */
@@ -100,7 +102,7 @@ export function startServer(t: Test, options: StartOptions = {}): Server {
     lines.push(line)
     // A master speaks of another process than its own.
     if (line.generationPid) Object.assign(line, { pid: line.generationPid })
-    if (line.pid) pids.add(line.pid)
+    if (line.pid && !options.hasPidNamespace) pids.add(line.pid)
     for (const look of [...waiting]) look()
   })
   const exited = once(child, 'exit').then(([code, signal]) => ({ code, signal }))

@@ -8,10 +8,15 @@ import { GracefulUpgradeError } from '../../lib/errors.js'
 import type { Ending, Generation } from '../../lib/generation.js'
 import { createMaster } from '../../lib/master.js'
 import type { RawHandle } from '../../lib/node-internals.js'
+import type { TicketKeys } from '../../lib/protocol.js'
 import type { WorkerStart } from '../../lib/worker.js'
 
 /** A generation whose life the test leads. */
 interface Fake extends Generation {
+  /** What it answers. */
+  ticketKeys: Generation['ticketKeys']
+  /** What it has got. */
+  given: readonly TicketKeys[] | undefined
   becomeReady(unclaimed?: readonly string[]): void
   fail(error: Error): void
   end(code: number | null, signal?: NodeJS.Signals): void
@@ -82,7 +87,7 @@ function setUp({ number = 1, pid = 101 } = {}) {
       ended.resolve({ code, signal })
       ready.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_EXITED'))
     }
-    return {
+    const generation: Fake = {
       number,
       pid,
       ready: ready.promise,
@@ -93,7 +98,12 @@ function setUp({ number = 1, pid = 101 } = {}) {
       end,
       listeners: () => [{ key: `tcp::${number}`, bound: `0.0.0.0:${number}`, fd: number }],
       connections: async () => null,
-      serve: () => calls.push(`${number} serve`),
+      ticketKeys: async () => null,
+      given: undefined,
+      serve(ticketKeys) {
+        generation.given = ticketKeys
+        calls.push(`${number} serve`)
+      },
       upgrading: value => calls.push(`${number} upgrading ${value}`),
       retire() {
         calls.push(`${number} retire`)
@@ -113,6 +123,7 @@ function setUp({ number = 1, pid = 101 } = {}) {
         return 'adopted'
       }
     }
+    return generation
   }
 }
 
@@ -193,6 +204,85 @@ t.test('the old generation is released when it has ended, however that was', asy
     t.same(lines('generation died'), [])
     t.equal(calls.filter(call => call.startsWith('start')).length, 1, 'and nothing takes its place')
   }
+})
+
+/** Ticket keys that a test tells from others. */
+const keysNamed = (keys: string): TicketKeys[] => [
+  { listener: { key: 'tcp::1', bound: '0.0.0.0:1' }, keys, sessionIdContext: '', clients: null }
+]
+
+t.test('the next generation gets the ticket keys that the old one has when the next is ready', async t => {
+  const { first, upgrade, begin } = setUp()
+  first.ticketKeys = async () => keysNamed('too early')
+  const { result, next } = begin()
+  await turn()
+  first.ticketKeys = async () => keysNamed('in time')
+  next.becomeReady()
+  await result
+  t.same(next.given, keysNamed('in time'))
+  const third = await upgrade()
+  t.same(third.given, keysNamed('in time'), 'one that does not answer has the keys that it was given')
+  third.ticketKeys = async () => []
+  t.same((await upgrade()).given, [], 'one that has none has none')
+})
+
+t.test('a dead worker is not asked: what it said when it took over is known', async t => {
+  const { first, begin, started } = setUp()
+  const { result, next: second } = begin()
+  first.ticketKeys = async () => keysNamed('of the first')
+  second.ticketKeys = async () => keysNamed('of the second')
+  second.becomeReady()
+  await result
+  await turn()
+  second.ticketKeys = () => new Promise(() => {})
+  second.end(1)
+  const third = await started()
+  third.becomeReady()
+  await turn()
+  t.same(third.given, keysNamed('of the second'))
+})
+
+t.test('close() while the old generation is asked for its ticket keys gives the upgrade up', async t => {
+  const { master, calls, first, begin, lines } = setUp()
+  first.ticketKeys = () => first.ended.then(() => null)
+  const { result, next } = begin()
+  next.becomeReady()
+  await turn()
+  const closed = master.close('SIGTERM')
+  first.end(0)
+  t.equal(await closed, 0)
+  await t.rejects(result, code('CLOSING'))
+  t.ok(calls.includes('2 kill'))
+  t.notOk(calls.includes('2 serve'))
+  t.same(lines('generation ready'), [])
+})
+
+t.test('a generation that dies while the old one is asked for its ticket keys never serves', async t => {
+  const { master, calls, first, begin, upgrade } = setUp()
+  first.ticketKeys = () => new Promise(() => {})
+  const { result, next } = begin()
+  next.becomeReady()
+  await turn()
+  next.end(1)
+  await t.rejects(result, code('EXITED'))
+  t.same(calls.slice(2), ['2 kill', '2 release', '1 upgrading false'])
+  t.equal(master.state, 'serving')
+  first.ticketKeys = async () => keysNamed('of the first')
+  t.same((await upgrade()).given, keysNamed('of the first'), 'the old one serves on')
+})
+
+t.test('a generation that dies while it is asked for its ticket keys is followed by the next', async t => {
+  const { master, calls, first, begin, lines } = setUp()
+  first.ticketKeys = () => first.ended.then(() => null)
+  const { result, next } = begin()
+  next.becomeReady()
+  await turn()
+  first.end(1)
+  t.match(await result, { generation: 2 })
+  t.same(next.given, [])
+  t.ok(calls.includes('2 serve'))
+  t.equal(master.state, 'serving')
+  t.same(lines('generation died'), [], 'one replacement is enough')
 })
 
 t.test('upgrades may overlap with drains', async t => {
@@ -312,6 +402,45 @@ t.test('the pauses between replacements grow up to half a minute', async t => {
   t.equal(lines('upgrade failed').length, 8)
   t.notOk(calls.includes('1 release'))
 })
+
+t.test('after twelve attempts in a row the master gives up, says so and ends with code 1', async t => {
+  const pass = stopTime(t)
+  const { calls, first, generations, lines, master } = setUp()
+  first.end(1)
+  await pass(0)
+  for (let attempt = 1; attempt <= 12; attempt++) {
+    t.equal(generations.length, attempt)
+    t.same(lines('given up'), [], `not before attempt ${attempt} has failed`)
+    generations.at(-1)!.end(1)
+    await pass(30_000)
+  }
+  t.equal(generations.length, 12)
+  t.match(lines('given up'), [{ err: { ...code('GAVE_UP'), message: /12 attempts in a row/ } }])
+  t.equal(calls.at(-1), 'onEnd 1')
+  await t.rejects(master.upgrade(), code('CLOSING'))
+  await pass(60_000)
+  t.equal(generations.length, 12, 'and nothing more is started')
+})
+
+t.test(
+  'a replacement that has served for ten seconds makes the attempts count from the beginning',
+  async t => {
+    const pass = stopTime(t)
+    const { first, generations, lines } = setUp()
+    first.end(1)
+    await pass(0)
+    for (let attempt = 1; attempt < 12; attempt++) {
+      generations.at(-1)!.end(1)
+      await pass(30_000)
+    }
+    generations.at(-1)!.becomeReady()
+    await pass(10_000)
+    generations.at(-1)!.end(1)
+    await pass(0)
+    t.equal(generations.length, 13, 'at once')
+    t.same(lines('given up'), [])
+  }
+)
 
 for (const [served, pause] of [
   [9_999, 1_000],

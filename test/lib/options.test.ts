@@ -17,6 +17,7 @@ t.test('without options the defaults count', async t => {
     readyTimeout: 60_000,
     claimTimeout: 5_000,
     handover: 'idle',
+    spreadTime: 1_000,
     reloadSignal: 'SIGHUP',
     closeSignals: ['SIGTERM', 'SIGINT'],
     controlSocket: true
@@ -208,6 +209,7 @@ t.test('every option can come from the environment', async t => {
     GRACEFUL_UPGRADE_READY_TIMEOUT: '4',
     GRACEFUL_UPGRADE_CLAIM_TIMEOUT: '5',
     GRACEFUL_UPGRADE_HANDOVER: 'false',
+    GRACEFUL_UPGRADE_SPREAD_TIME: '6',
     GRACEFUL_UPGRADE_RELOAD_SIGNAL: 'SIGUSR2',
     GRACEFUL_UPGRADE_CLOSE_SIGNALS: 'SIGINT, SIGQUIT',
     GRACEFUL_UPGRADE_CONTROL_SOCKET: '/run/app.sock',
@@ -220,6 +222,7 @@ t.test('every option can come from the environment', async t => {
     readyTimeout: 4,
     claimTimeout: 5,
     handover: false,
+    spreadTime: 6,
     reloadSignal: 'SIGUSR2',
     closeSignals: ['SIGINT', 'SIGQUIT'],
     controlSocket: '/run/app.sock'

@@ -6,6 +6,8 @@ import {
   readInheritance,
   readMasterMessage,
   readWorkerMessage,
+  type TicketKeys,
+  typeOf,
   type WorkerMessage,
   wrap
 } from '../../lib/protocol.js'
@@ -14,6 +16,27 @@ const result = { generation: 2, pid: 7, ms: 120 }
 
 const listener = { key: 'tcp::3000', bound: '0.0.0.0:3000' }
 
+const keys = Buffer.alloc(48, 7).toString('base64')
+const ticketKeys: TicketKeys[] = [
+  { listener, keys, sessionIdContext: 'a'.repeat(32), clients: null },
+  { listener, keys: null, sessionIdContext: '', clients: 'digest' }
+]
+const malformedTicketKeys = [
+  undefined,
+  null,
+  {},
+  [null],
+  [{ ...ticketKeys[0], listener: 'tcp::3000' }],
+  [{ ...ticketKeys[0], keys: undefined }],
+  [{ ...ticketKeys[0], keys: Buffer.alloc(32).toString('base64') }],
+  [{ ...ticketKeys[0], keys: Buffer.alloc(80).toString('base64') }],
+  [{ ...ticketKeys[0], keys: [...Buffer.alloc(48)] }],
+  [{ ...ticketKeys[0], sessionIdContext: null }],
+  [{ ...ticketKeys[0], sessionIdContext: 'é'.repeat(17) }],
+  [{ ...ticketKeys[0], clients: undefined }],
+  [ticketKeys[0], { ...ticketKeys[0], clients: 1 }]
+]
+
 const workerMessages: WorkerMessage[] = [
   { type: 'listener', listener },
   { type: 'unlisten', key: 'tcp::3000' },
@@ -21,12 +44,16 @@ const workerMessages: WorkerMessage[] = [
   { type: 'dying' },
   { type: 'ready', unclaimed: ['unix:/run/app.sock'], endTimeout: 0 },
   { type: 'upgrade', id: 0 },
-  { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2, detached: 3 } }
+  { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2, detached: 3 } },
+  { type: 'revealed', id: 0, ticketKeys },
+  { type: 'revealed', id: 0, ticketKeys: [] }
 ]
 
 const masterMessages: MasterMessage[] = [
   { type: 'serve' },
   { type: 'count', id: 0 },
+  { type: 'reveal', id: 0 },
+  { type: 'ticketKeys', ticketKeys },
   { type: 'upgrading', value: true },
   { type: 'upgrading', value: false },
   { type: 'retire' },
@@ -141,6 +168,8 @@ t.test('a malformed message of a worker is unknown', async t => {
     { type: 'counted', id: 0 },
     { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2 } },
     { type: 'counted', connections: { fresh: 0, idle: 1, active: 2, detached: 3 } },
+    { type: 'revealed', ticketKeys },
+    ...malformedTicketKeys.map(ticketKeys => ({ type: 'revealed', id: 0, ticketKeys })),
     { type: 'unlisten', key: 1 },
     { type: 'ready' },
     { type: 'ready', unclaimed: [] },
@@ -158,6 +187,9 @@ t.test('a malformed message of a master is unknown', async t => {
   for (const inner of [
     { type: 'upgrading' },
     { type: 'count' },
+    { type: 'reveal' },
+    { type: 'reveal', id: '0' },
+    ...malformedTicketKeys.map(ticketKeys => ({ type: 'ticketKeys', ticketKeys })),
     { type: 'upgrading', value: 1 },
     { type: 'upgrading', value: 'false' },
     { type: 'upgraded', result },
@@ -166,6 +198,13 @@ t.test('a malformed message of a master is unknown', async t => {
     { type: 'refused', id: null, code: 'GRACEFUL_UPGRADE_EXITED', message: 'ended' }
   ]) {
     t.equal(readMasterMessage({ gracefulUpgrade: inner }), 'unknown', JSON.stringify(inner))
+  }
+})
+
+t.test('of any message the type can be told', async t => {
+  t.equal(typeOf(wrap({ type: 'dying' })), 'dying')
+  for (const message of [undefined, null, 'dying', { type: 'dying' }, { gracefulUpgrade: null }]) {
+    t.equal(typeOf(message), undefined)
   }
 })
 

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { defaultOptions } from '../../lib/options.ts'
 
@@ -17,6 +17,6 @@ t.test('every npm script and file that the README names exists', async t => {
   const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
   for (const [, script] of readme.matchAll(/npm run ([\w:]+)/g)) t.ok(script! in scripts, script)
   for (const [, file] of readme.matchAll(/\]\(((?!https?:)[^)]+)\)/g)) {
-    t.doesNotThrow(() => readFileSync(new URL(`../../${file}`, import.meta.url)), file)
+    t.ok(existsSync(new URL(`../../${file}`, import.meta.url)), file)
   }
 })

@@ -1,0 +1,48 @@
+import type { Socket } from 'node:net'
+import { startHandle } from './node-internals.js'
+
+/** Longest time in which a connection that has been ended is still read, in milliseconds. */
+const lingerTime = 1_000
+/** What is read in that time at most, in bytes. */
+const lingerBytes = 16 * 1_024 * 1_024
+
+const lingering = new WeakSet<Socket>()
+
+/** Whether a connection has been ended by this process, and only its last bytes are awaited. */
+export function isLingering(socket: Socket): boolean {
+  return lingering.has(socket)
+}
+
+/**
+ * Ends a connection in the way of RFC 9112, 9.6: FIN behind what was written, then read and discard until the client
+ * closes too. A socket that is closed with bytes of the client in its receive buffer (a request body that nobody
+ * reads) is reset by the system, and the reset destroys a response that the client has not read yet.
+ * @param time longest time for that, in milliseconds
+ */
+export function closeLingering(socket: Socket, time = lingerTime): void {
+  if (socket.destroyed || lingering.has(socket)) return
+  lingering.add(socket)
+  let read = 0
+  socket.removeAllListeners('data') // http's parser; its own way to be fed ends with the new listener below
+  socket.on('data', chunk => {
+    read += chunk.length
+    if (read > lingerBytes) socket.destroy()
+  })
+  socket.once('end', () => socket.destroySoon())
+  socket.on('error', () => {}) // the client was faster
+  const timer = setTimeout(() => socket.destroy(), time)
+  socket.once('close', () => clearTimeout(timer))
+  if (socket.readableEnded) return socket.destroySoon()
+  socket.end()
+  startHandle(socket)
+}
+
+/** From now on, whoever ends this connection when its last response is written lets it linger. */
+export function lingerAtEnd(socket: Socket): void {
+  if (Object.hasOwn(socket, 'destroySoon')) return
+  const { destroySoon } = socket
+  socket.destroySoon = () => {
+    socket.destroySoon = destroySoon
+    closeLingering(socket)
+  }
+}

@@ -1,0 +1,467 @@
+/** HTTP/2 sessions on the way out, over TLS and cleartext, and what clients that others wrote say of upgrades. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import http2, { type ClientHttp2Session } from 'node:http2'
+import https from 'node:https'
+import net from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import tls from 'node:tls'
+import t, { type Test } from 'tap'
+import { Pool } from 'undici'
+import { endSessions, followSessions } from '../../lib/drain-http2.ts'
+import { FrameClient, types } from '../helper/http2-frames.ts'
+import { cleanEnvironment, type Server, startServer } from '../helper/server.ts'
+
+type Kind = 'h2' | 'h2c' | 'allowHTTP1' | 'https'
+
+const upgrades = Number(process.env.HTTP2_UPGRADES ?? 3)
+const highest = 2 ** 31 - 1
+const directory = mkdtempSync(path.join(tmpdir(), 'fgu-http2-'))
+t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+const certificate = makeCertificate()
+
+function makeCertificate() {
+  const [key, cert] = [path.join(directory, 'key.pem'), path.join(directory, 'certificate.pem')]
+  const options = ['-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost']
+  const { status, stderr } = spawnSync('openssl', ['req', '-x509', ...options, '-keyout', key, '-out', cert])
+  if (status !== 0) throw new Error(String(stderr))
+  return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
+}
+
+async function start(t: Test, kind: Kind, options: object = {}) {
+  const fastify = {
+    ...(kind === 'https' ? {} : { http2: true }),
+    ...(kind === 'h2c' ? {} : { https: { ...certificate, allowHTTP1: kind === 'allowHTTP1' } })
+  }
+  const server = startServer(t, { release: { listen: [{ port: 0, host: '127.0.0.1' }], fastify, options } })
+  const port = await server.port()
+  const origin = `${kind === 'h2c' ? 'http' : 'https'}://127.0.0.1:${port}`
+  return { server, port, origin, frames: () => frameClient(t, kind, port), session: () => connect(t, origin) }
+}
+
+async function frameClient(t: Test, kind: Kind, port: number): Promise<FrameClient> {
+  const socket = kind === 'h2c' ? net.connect(port, '127.0.0.1') : secure({ port, host: '127.0.0.1' }, 'h2')
+  t.teardown(() => socket.destroy())
+  await once(socket, kind === 'h2c' ? 'connect' : 'secureConnect')
+  return new FrameClient(socket)
+}
+
+function secure(options: tls.ConnectionOptions, protocol: string): tls.TLSSocket {
+  return tls.connect({ ...options, ALPNProtocols: [protocol], rejectUnauthorized: false })
+}
+
+async function connect(t: Test, origin: string): Promise<ClientHttp2Session> {
+  const session = http2.connect(origin, { rejectUnauthorized: false })
+  session.on('error', () => {})
+  t.teardown(() => session.destroy())
+  await once(session, 'remoteSettings')
+  return session
+}
+
+async function get(session: ClientHttp2Session, path: string, method = 'GET'): Promise<string> {
+  const stream = session.request({ ':path': path, ':method': method }, { endStream: true })
+  const chunks = await stream.toArray()
+  return Buffer.concat(chunks).toString('latin1')
+}
+
+async function drains(server: Server, signal: NodeJS.Signals = 'SIGHUP'): Promise<void> {
+  server.kill(signal)
+  await server.line('signal aborted')
+}
+
+for (const signal of ['SIGHUP', 'SIGTERM'] as const) {
+  t.test(`on ${signal} h2c gets GOAWAY twice, and a stream in between is served`, async t => {
+    const { server, frames } = await start(t, 'h2c')
+    const client = await frames()
+    client.get(1, '/')
+    await client.answer(1)
+    client.get(3, '/slow?ms=2500')
+    await sleep(50)
+    await drains(server, signal)
+    const first = await client.frame(({ type }) => type === types.goaway)
+    t.match(first, { lastStream: highest, code: 0 })
+    client.get(5, '/')
+    t.match((await client.answer(5)).text, /"generation":1/)
+    client.get(7, '/slow?ms=1500')
+    const second = await client.frame(({ type, lastStream }) => type === types.goaway && lastStream < highest)
+    t.match(second, { lastStream: 7, code: 0 })
+    t.ok(second.time - first.time >= 900, `${second.time - first.time} ms lie between`)
+    await Promise.all([client.answer(3), client.answer(7)])
+    t.equal(await client.ended(), 'end', 'by FIN')
+    t.same(client.goaways(), [highest, 7])
+    if (signal === 'SIGTERM') t.same(await server.exit(), { code: 0, signal: null })
+    else await server.line('generation retired')
+  })
+}
+
+t.test(
+  'over TLS the request that comes first is the last one, and GOAWAY is out before its answer',
+  async t => {
+    const { server, frames } = await start(t, 'h2')
+    const client = await frames()
+    client.get(1, '/')
+    await client.answer(1)
+    await drains(server)
+    await sleep(100)
+    t.same(client.goaways(), [], 'no GOAWAY that would make the server deaf')
+    client.get(3, '/slow?ms=100')
+    const goaway = await client.frame(({ type }) => type === types.goaway)
+    t.match(goaway, { lastStream: 3, code: 0 })
+    const answer = await client.answer(3)
+    t.match(answer.text, /"generation":1/)
+    t.ok(client.frames.indexOf(goaway) < client.frames.indexOf(answer))
+    t.equal(await client.ended(), 'end', 'by FIN')
+    await server.line('generation retired')
+  }
+)
+
+for (const kind of ['h2', 'h2c'] as const) {
+  t.test(`${kind}: a session at rest is ended after a second, by FIN`, async t => {
+    const { server, frames } = await start(t, kind)
+    const client = await frames()
+    client.get(1, '/')
+    await client.answer(1)
+    await drains(server)
+    const begun = performance.now()
+    t.equal(await client.ended(), 'end')
+    t.ok(performance.now() - begun > 800)
+    t.equal(client.goaways().at(-1), 1)
+    await server.line('generation retired')
+  })
+
+  t.test(`${kind}: long streams are served to their end`, async t => {
+    const { server, session } = await start(t, kind)
+    const one = await session()
+    const size = 8 * 1024 * 1024
+    const answers = Promise.all([
+      get(one, '/stream?ms=drain'),
+      get(one, `/download?size=${size}`),
+      get(one, '/slow?ms=2500')
+    ])
+    await sleep(100)
+    await drains(server)
+    const [stream, download, slow] = await answers
+    t.equal(stream, 'part 0\npart 1\npart 2\npart 3\npart 4\n')
+    t.equal(download.length, size)
+    t.match(JSON.parse(slow), { generation: 1 })
+    if (!one.destroyed) await once(one, 'close')
+    await server.line('generation retired')
+  })
+
+  t.test(`${kind}: at the deadline an open stream fails and the session ends`, async t => {
+    const { server, session } = await start(t, kind, { drainTimeout: 1_500 })
+    const one = await session()
+    const stream = one.request({ ':path': '/download?size=1000000000' })
+    stream.on('error', () => {})
+    const closed = new Promise(resolve => one.once('close', resolve))
+    await once(stream, 'response') // and it is never read
+    await drains(server)
+    t.match(await server.line(/drain timed out/), { connections: { active: 1 } })
+    await closed
+    t.not(stream.rstCode, http2.constants.NGHTTP2_NO_ERROR, 'half a response is no whole one')
+    await server.line('generation retired')
+  })
+
+  t.test(`${kind}: app.close() ends with a session open, and so does the process`, async t => {
+    const { server, session } = await start(t, kind)
+    const [idle, one] = [await session(), await session()]
+    await get(idle, '/')
+    const begun = performance.now()
+    await get(one, '/close', 'POST')
+    t.same(await server.exit(), { code: 0, signal: null })
+    t.ok(performance.now() - begun < 5_000)
+  })
+}
+
+t.test('a handshake that ends during the drain is served, and told', async t => {
+  const { server, port } = await start(t, 'h2')
+  const socket = net.connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  await once(socket, 'connect')
+  await sleep(50)
+  await drains(server)
+  const late = secure({ socket }, 'h2')
+  await once(late, 'secureConnect')
+  const client = new FrameClient(late)
+  client.get(1, '/')
+  t.match((await client.answer(1)).text, /"generation":1/)
+  t.equal(await client.ended(), 'end')
+  t.equal(client.goaways().at(-1), 1)
+  await server.line('generation retired')
+})
+
+t.test('a cleartext connection that speaks late is served, and told twice', async t => {
+  const { server, port } = await start(t, 'h2c')
+  const socket = net.connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  await once(socket, 'connect')
+  await sleep(50)
+  await drains(server)
+  const client = new FrameClient(socket)
+  client.get(1, '/')
+  t.match((await client.answer(1)).text, /"generation":1/)
+  t.equal(await client.ended(), 'end')
+  t.equal(client.frames[0]?.type, types.settings, 'which must come first')
+  await server.line('generation retired')
+})
+
+t.test('with allowHTTP1 each kind is told in its own words', async t => {
+  const { server, port, frames } = await start(t, 'allowHTTP1')
+  const agent = new https.Agent({ keepAlive: true, rejectUnauthorized: false })
+  t.teardown(() => agent.destroy())
+  const request = async () => {
+    const [response] = await once(https.get({ port, host: '127.0.0.1', agent }), 'response')
+    response.resume()
+    await once(response, 'end')
+    return response
+  }
+  const two = await frames()
+  t.equal((await request()).headers.connection, 'keep-alive')
+  two.get(1, '/')
+  await two.answer(1)
+  await drains(server)
+  const { httpVersion, headers } = await request()
+  t.same([httpVersion, headers.connection], ['1.1', 'close'])
+  t.equal(await two.ended(), 'end')
+  t.equal(two.goaways().at(-1), 1)
+  await server.line('generation retired')
+})
+
+t.test('sessions are told one after the other over the time that is asked for', async t => {
+  const server = http2.createServer((_request, response) => response.end())
+  followSessions(server)
+  server.listen(0)
+  await once(server, 'listening')
+  const { port } = server.address() as net.AddressInfo
+  const clients = []
+  for (let index = 0; index < 4; index++) clients.push(await frameClient(t, 'h2c', port))
+  for (const client of clients) {
+    client.get(1, '/')
+    await client.frame(({ stream }) => stream === 1)
+  }
+  const begun = performance.now()
+  const sessions = endSessions([server], { spread: 800 })
+  const told = await Promise.all(clients.map(client => client.frame(({ type }) => type === types.goaway)))
+  const times = told.map(({ time }) => time - begun)
+  t.comment(JSON.stringify(times))
+  for (const [index, time] of times.entries()) t.ok(time >= index * 200 - 5, `after ${index * 200} ms`)
+  t.equal(sessions.cut(), 4)
+  sessions.stop()
+  for (const client of clients) await client.ended()
+  await new Promise(resolve => server.close(resolve))
+})
+
+interface Report {
+  readonly answers: number
+  readonly failures: Record<string, number>
+  readonly generations?: Record<number, number>
+}
+
+interface Load {
+  readonly t: Test
+  readonly origin: string
+  readonly done: AbortSignal
+}
+
+const loads: {
+  readonly title: string
+  readonly kind: Kind
+  readonly command?: string
+  readonly run: (load: Load) => Promise<Report>
+}[] = [
+  {
+    title: "Go's net/http over TLS, HTTP/1.1, posts what it can't send twice, and loses none",
+    kind: 'https',
+    command: 'go',
+    run: load => runGo(load, '1')
+  },
+  {
+    title: "Go's net/http over TLS, HTTP/2, posts what it can't send twice, and loses none",
+    kind: 'h2',
+    command: 'go',
+    run: load => runGo(load, '2')
+  },
+  { title: 'h2load over TLS counts no request that failed', kind: 'h2', command: 'h2load', run: runH2load },
+  {
+    title: 'h2load, cleartext, counts no request that failed',
+    kind: 'h2c',
+    command: 'h2load',
+    run: runH2load
+  },
+  { title: 'curl --http2 loses none', kind: 'h2', command: 'curl', run: runCurl },
+  {
+    title: 'undici with allowH2 loses no more than one request a connection and upgrade',
+    kind: 'h2',
+    run: runUndici
+  }
+]
+
+for (const { title, kind, command, run } of loads) {
+  const isMissing = command !== undefined && spawnSync(command, ['--version']).error !== undefined
+  const skip = isMissing && !process.env.CI ? `${command} is not installed` : false
+  t.test(`${title}, over ${upgrades} upgrades`, { skip, timeout: 30_000 + upgrades * 5_000 }, async t => {
+    const { server, origin } = await start(t, kind)
+    const controller = new AbortController()
+    t.teardown(() => controller.abort())
+    const [report] = await Promise.all([
+      run({ t, origin, done: controller.signal }),
+      upgradeAll().finally(() => controller.abort())
+    ])
+    t.comment(JSON.stringify(report))
+    t.same(report.failures, {}, 'no failure')
+    t.ok(report.answers > upgrades, 'there was load')
+    if (report.generations) t.equal(Object.keys(report.generations).length, upgrades + 1)
+    server.kill('SIGTERM')
+    t.same(await server.exit(), { code: 0, signal: null })
+
+    async function upgradeAll(): Promise<void> {
+      await sleep(500)
+      for (let generation = 1; generation <= upgrades; generation++) {
+        await server.reload()
+        await server.line('generation retired', line => line.generation === generation)
+      }
+      await sleep(300)
+    }
+  })
+}
+
+let goClient: string | undefined
+
+async function runGo({ t, origin, done }: Load, version: '1' | '2'): Promise<Report> {
+  goClient ??= buildGoClient()
+  const child = run(t, goClient, [origin, version])
+  done.addEventListener('abort', () => child.stdin!.end())
+  const { code, output } = await ended(child)
+  return code === 0 ? JSON.parse(output) : { answers: 0, failures: { [output]: 1 } }
+}
+
+function buildGoClient(): string {
+  const binary = path.join(directory, 'client')
+  const { status, stderr } = spawnSync('go', ['build', '-o', binary, '.'], {
+    cwd: path.resolve(import.meta.dirname, '../fixture/go-client'),
+    env: {
+      ...cleanEnvironment(),
+      GOFLAGS: '-mod=mod',
+      GOCACHE: path.join(directory, 'cache'),
+      GOPATH: path.join(directory, 'path')
+    },
+    encoding: 'utf8'
+  })
+  if (status !== 0) throw new Error(`go build: ${stderr}`)
+  return binary
+}
+
+/**
+ * It never connects again: what it had not sent when GOAWAY came counts as failed there, and so does what crossed
+ * GOAWAY (RFC 9113 6.8 lets a client send both again). So only an answer that was begun and didn't end is one of ours,
+ * and it is started again and again.
+ */
+async function runH2load({ t, origin, done }: Load): Promise<Report> {
+  const report = { answers: 0, failures: {} as Record<string, number> }
+  while (!done.aborted) {
+    const child = run(t, 'h2load', ['-n', '100000', '-c', '10', '-m', '1', '-t', '1', `${origin}/slow?ms=5`])
+    done.addEventListener('abort', () => child.kill('SIGINT'), { once: true })
+    const { output } = await ended(child)
+    const [, started, succeeded, errored, timeout] = (
+      /(\d+) started, \d+ done, (\d+) succeeded, \d+ failed, (\d+) errored, (\d+) timeout/.exec(output) ?? []
+    ).map(Number)
+    if (started === undefined || succeeded === undefined) {
+      if (!done.aborted) count(report.failures, output)
+      continue
+    }
+    report.answers += succeeded
+    t.comment(JSON.stringify({ started, succeeded, errored, timeout }))
+    if (!done.aborted) count(report.failures, 'sent and not answered', started - succeeded)
+    const bad =
+      /status codes: \d+ 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx/.exec(output)?.slice(1).map(Number) ?? []
+    count(
+      report.failures,
+      'status',
+      bad.reduce((total, each) => total + each, 0)
+    )
+  }
+  return report
+}
+
+/**
+ * Over TLS alone: on a cleartext session curl 7.88 goes on using a connection after the first GOAWAY, which RFC 9113 6.8
+ * forbids, and its own library refuses (exit 16, nothing is sent).
+ */
+async function runCurl({ t, origin, done }: Load): Promise<Report> {
+  const report = { answers: 0, failures: {} as Record<string, number> }
+  const urls = 100
+  const args = ['--disable', '--insecure', '--http2', '--fail', '--no-progress-meter', '--rate', '3000/m']
+  const each = ['--data', 'some=thing', '--write-out', '\n%{http_code} over %{http_version}\n']
+  while (!done.aborted) {
+    const child = run(t, 'curl', [...args, ...each, ...Array.from({ length: urls }, () => `${origin}/`)])
+    const { code, output } = await ended(child)
+    if (code !== 0) count(report.failures, `exit ${code}: ${output.slice(-300)}`)
+    const answers = [...output.matchAll(/^200 over 2$/gm)].length
+    report.answers += answers
+    count(report.failures, 'no answer', urls - answers)
+  }
+  return report
+}
+
+/**
+ * undici 7 destroys the connection with any GOAWAY, and fails what is open on it, though RFC 9113 6.8 says that streams
+ * up to the last identifier may still complete. One request is open on a connection; nothing else may fail.
+ */
+async function runUndici({ t, origin, done }: Load): Promise<Report> {
+  const report = {
+    answers: 0,
+    failures: {} as Record<string, number>,
+    generations: {} as Record<number, number>
+  }
+  const pool = new Pool(origin, { connections: 10, allowH2: true, connect: { rejectUnauthorized: false } })
+  t.teardown(() => pool.destroy())
+  await Promise.all(Array.from({ length: 10 }, (_, index) => client(index)))
+  await pool.close()
+  const own = Object.keys(report.failures).find(name => /^UND_ERR_SOCKET: .*GOAWAY.* code 0$/.test(name))
+  t.comment(JSON.stringify(report.failures))
+  if (own !== undefined && report.failures[own]! <= 10 * upgrades) delete report.failures[own]
+  return report
+
+  async function client(index: number): Promise<void> {
+    for (let request = 0; !done.aborted; request++) {
+      await sleep(Math.random() * 20)
+      const sent = `client=${index}&n=${request}`
+      try {
+        const { body } = await pool.request({
+          path: '/',
+          method: 'POST',
+          headers: { 'content-type': 'application/x-www-form-urlencoded' },
+          body: Readable.from([sent])
+        })
+        const { generation, body: echoed } = JSON.parse(await body.text())
+        if (echoed !== sent) throw new Error('the answer to another request')
+        report.answers++
+        report.generations[generation] = (report.generations[generation] ?? 0) + 1
+      } catch (error) {
+        const { message, code } = error as NodeJS.ErrnoException
+        count(report.failures, `${code}: ${message}`)
+      }
+    }
+  }
+}
+
+function run(t: Test, command: string, args: readonly string[]): ChildProcess {
+  const child = spawn(command, args, { env: cleanEnvironment(), stdio: 'pipe' })
+  t.teardown(() => child.kill('SIGKILL'))
+  return child
+}
+
+async function ended(child: ChildProcess): Promise<{ code: number | null; output: string }> {
+  let output = ''
+  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', chunk => (output += chunk))
+  const [code] = await once(child, 'close')
+  return { code, output }
+}
+
+function count(counts: Record<string, number>, name: string, times = 1): void {
+  if (times > 0) counts[name] = (counts[name] ?? 0) + times
+}

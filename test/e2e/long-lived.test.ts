@@ -1,0 +1,212 @@
+/** What can't be handed over is told to go, in the words of its protocol. */
+import { once } from 'node:events'
+import http from 'node:http'
+import net from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
+import { startServer } from '../helper/server.ts'
+import { ask } from '../helper/supervised.ts'
+
+const fixture = 'long-lived.js'
+
+interface Talk {
+  readonly socket: WebSocket
+  readonly messages: string[]
+  readonly closed: Promise<{ code: number; reason: string; at: number }>
+}
+
+async function talk(t: Test, port: number): Promise<Talk> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/chat`)
+  t.teardown(() => socket.terminate())
+  const messages: string[] = []
+  socket.on('message', data => messages.push(String(data)))
+  const closed = once(socket, 'close').then(([code, reason]) => ({
+    code: code as number,
+    reason: String(reason),
+    at: performance.now()
+  }))
+  await once(socket, 'message')
+  return { socket, messages, closed }
+}
+
+for (const plain of [false, true]) {
+  const kind = plain ? 'a WebSocket of ws alone' : 'a WebSocket of @fastify/websocket'
+
+  t.test(`${kind} is told 1012 on an upgrade, behind all messages`, async t => {
+    const server = startServer(t, { fixture, release: { plain, goodbye: true } })
+    const port = await server.port()
+    const { socket, messages, closed } = await talk(t, port)
+    await server.reload()
+    t.match(await closed, { code: 1012, reason: 'service restart' })
+    t.same(messages, ['{"generation":1}', '{"goodbye":"upgrade"}'])
+    t.match(await server.line('drained'), { told: 1, cut: 0 })
+    t.match(await server.line('generation retired'), { generation: 1, code: 0 })
+    socket.terminate()
+    t.same((await talk(t, port)).messages, ['{"generation":2}'], 'who comes again meets the new generation')
+  })
+
+  t.test(`${kind} is told 1001 on a shutdown`, async t => {
+    const server = startServer(t, { fixture, release: { plain } })
+    const { closed } = await talk(t, await server.port())
+    server.kill('SIGTERM')
+    t.match(await closed, { code: 1001, reason: 'going away' })
+    t.same(await server.exit(), { code: 0, signal: null })
+  })
+
+  t.test(`${kind} whose client does not answer is cut at the deadline`, async t => {
+    const server = startServer(t, { fixture, release: { plain, options: { drainTimeout: 1_500 } } })
+    const port = await server.port()
+    const socket = net.connect(port, '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    socket.write(
+      'GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'
+    )
+    let received = Buffer.alloc(0)
+    socket.on('data', chunk => (received = Buffer.concat([received, chunk])))
+    await once(socket, 'data')
+    const begun = performance.now()
+    await server.reload()
+    await once(socket, 'end')
+    t.ok(performance.now() - begun >= 1_400, 'it had the whole time')
+    t.same(
+      [...received.subarray(-19, -15)],
+      [0x88, 17, 0x03, 0xf4],
+      'the last frame is a close frame with 1012'
+    )
+    t.match(await server.line('cutting detached connections'), { detached: 1 })
+    await server.line('generation retired')
+  })
+}
+
+t.test('WebSockets are told one after the other over spreadTime', async t => {
+  const server = startServer(t, { fixture, release: { options: { spreadTime: 1_000 } } })
+  const port = await server.port()
+  const talks = await Promise.all(Array.from({ length: 50 }, () => talk(t, port)))
+  await server.reload()
+  const times = (await Promise.all(talks.map(({ closed }) => closed))).map(({ code, at }) => {
+    t.equal(code, 1012)
+    return at
+  })
+  times.sort((a, b) => a - b)
+  const spread = times.at(-1)! - times[0]!
+  t.ok(spread > 800 && spread < 2_000, `${spread} ms from the first to the last`)
+  t.ok(times[25]! - times[0]! > 300, 'half of them in half of the time')
+  t.match(await server.line('drained'), { told: 50 })
+})
+
+t.test('a message that is on its way when the drain begins is answered', async t => {
+  const server = startServer(t, { fixture, release: { options: { spreadTime: 0 } } })
+  const { socket, messages, closed } = await talk(t, await server.port())
+  let sent = 0
+  const timer = setInterval(() => {
+    if (socket.readyState === WebSocket.OPEN) socket.send(String(++sent))
+  }, 1)
+  t.teardown(() => clearInterval(timer))
+  await server.reload()
+  await closed
+  clearInterval(timer)
+  const answers = messages.slice(1).map(Number)
+  t.same(
+    answers,
+    answers.map((_, index) => index + 1),
+    'none was lost before the last'
+  )
+  t.ok(answers.length > 10)
+})
+
+t.test('onDrain may end event streams in its own words, and WebSockets are told after it', async t => {
+  const server = startServer(t, { fixture, release: { hook: 300 } })
+  const port = await server.port()
+  const { closed } = await talk(t, port)
+  const stream = await events(t, port)
+  const begun = performance.now()
+  await server.reload()
+  t.equal(await stream.text(), 'data: generation 1\n\nretry: 10\nevent: goodbye\ndata: upgrade\n\n')
+  t.ok((await closed).at - begun >= 300)
+  await server.line('said goodbye')
+  t.match(await server.line('drained'), { told: 1, cut: 0 })
+})
+
+t.test('an onDrain hook that fails is logged, and the drain goes on', async t => {
+  const server = startServer(t, { fixture, release: { hook: 1, hookFails: true } })
+  const { closed } = await talk(t, await server.port())
+  await server.reload()
+  t.match(await server.line('an onDrain hook failed'), { err: { message: 'the hook fails' } })
+  t.match(await closed, { code: 1012 })
+  t.match(await server.line('generation retired'), { code: 0 })
+})
+
+t.test('an event stream that nobody ends is ended at the deadline', async t => {
+  const server = startServer(t, { fixture, release: { options: { drainTimeout: 700 } } })
+  const stream = await events(t, await server.port())
+  const begun = performance.now()
+  await server.reload()
+  await t.rejects(stream.text(), { code: 'ECONNRESET' }, 'its chunked body has no end')
+  t.ok(performance.now() - begun >= 600)
+  t.match(await server.line('drained'), { cut: 1 })
+})
+
+t.test('a response whose request body nobody reads arrives whole, though its connection ends', async t => {
+  const server = startServer(t, { fixture, release: { options: { handover: 'idle' } } })
+  const port = await server.port()
+  const holder = await events(t, port) // the drain lasts
+  const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  t.teardown(() => socket.destroy())
+  let received = ''
+  let failure: Error | undefined
+  socket.on('data', chunk => (received += chunk.toString('latin1')))
+  socket.on('error', error => (failure = error))
+  const closed = new Promise(resolve => socket.once('close', resolve))
+  // The server has seen the connection, and accepts no more of them in a moment.
+  socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  await once(socket, 'data')
+  const body = Buffer.alloc(8 * 1_024 * 1_024, 'b')
+  socket.write(`POST /early HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Length: ${body.length}\r\n`)
+  await sleep(50) // half a head: this generation answers it
+  await server.reload()
+  received = ''
+  socket.write('\r\n')
+  for (let at = 0; at < body.length && !failure; at += 65_536) {
+    socket.write(body.subarray(at, at + 65_536))
+    await sleep(2)
+  }
+  socket.end()
+  await closed
+  t.equal(failure, undefined)
+  t.match(received, /^HTTP\/1\.1 413 /)
+  t.match(received, /connection: close/i)
+  t.equal(received.split('\r\n\r\n')[1]!.length, 100_000)
+  holder.destroy()
+})
+
+t.test('on a shutdown, too, nothing is left behind', async t => {
+  const server = startServer(t, { fixture, release: { hook: 100 } })
+  const port = await server.port()
+  const talks = await Promise.all(Array.from({ length: 5 }, () => talk(t, port)))
+  const stream = await events(t, port)
+  t.match((await ask(port)).count, { detached: 5 })
+  server.kill('SIGTERM')
+  t.match(await stream.text(), /event: goodbye\ndata: close/)
+  for (const { closed } of talks) t.match(await closed, { code: 1001 })
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+async function events(t: Test, port: number) {
+  const request = http.get({ port, host: '127.0.0.1', path: '/events', agent: false })
+  t.teardown(() => request.destroy())
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  let text = ''
+  response.setEncoding('utf8').on('data', chunk => (text += chunk))
+  const ended = once(response, 'end')
+  ended.catch(() => {})
+  if (text === '') await once(response, 'data')
+  return {
+    destroy: () => request.destroy(),
+    async text() {
+      await ended
+      return text
+    }
+  }
+}

@@ -1,0 +1,273 @@
+/** What signals do to a supervised server, from a shell, a terminal, an init, and as one. */
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import t from 'tap'
+import { cli, fixtures, startServer } from '../helper/server.ts'
+import { ask, ends, inFlight } from '../helper/supervised.ts'
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  for (const to of ['the master', 'the whole group, as Ctrl-C and systemd do'] as const) {
+    t.test(`${signal} to ${to}: the request in flight is answered, and the code is 0`, async t => {
+      const server = startServer(t, { supervised: [] })
+      const port = await server.port()
+      await server.reload()
+      await server.line('generation retired')
+      const { pid } = await ask(port)
+      const request = inFlight(port, 'drain')
+      await request.begun
+      process.kill(to === 'the master' ? server.pid : -server.pid, signal)
+      t.equal(await request.failure, 'none')
+      t.same(await server.exit(), { code: 0, signal: null })
+      await ends(pid)
+      t.equal(server.lines.filter(({ msg }) => msg === 'onClose hook').length, 2, 'once in each generation')
+      t.same(
+        server.lines.filter(({ level }) => level > 30),
+        []
+      )
+    })
+  }
+}
+
+t.test('a second signal ends everything at once, with code 1', async t => {
+  const server = startServer(t, { supervised: [] })
+  const port = await server.port()
+  const { pid } = await ask(port)
+  const request = inFlight(port, 15_000)
+  await request.begun
+  server.kill('SIGTERM')
+  await server.line('signal aborted')
+  server.kill('SIGINT')
+  t.match(await server.line('second signal, ending at once'), { signal: 'SIGINT' })
+  t.same(await server.exit(), { code: 1, signal: null })
+  t.match(await request.failure, /eof|reset/)
+  await ends(pid)
+})
+
+t.test('SIGQUIT ends everything at once, with code 1', async t => {
+  const server = startServer(t, { supervised: ['--handover', 'false'] })
+  const port = await server.port()
+  const first = await ask(port)
+  const old = inFlight(port, 15_000)
+  await old.begun
+  const second = await server.reload()
+  await server.line('signal aborted') // the old generation drains yet
+  const request = inFlight(port, 15_000)
+  await request.begun
+  server.kill('SIGQUIT')
+  t.match(await server.line('ending at once'), { signal: 'SIGQUIT' })
+  t.same(await server.exit(), { code: 1, signal: null })
+  for (const { failure } of [old, request]) t.match(await failure, /eof|reset/)
+  for (const { pid } of [first, second]) await ends(pid)
+})
+
+t.test('SIGQUIT ends what drains too slowly after SIGTERM', async t => {
+  const server = startServer(t, { supervised: [] })
+  const port = await server.port()
+  const { pid } = await ask(port)
+  const request = inFlight(port, 15_000)
+  await request.begun
+  server.kill('SIGTERM')
+  await server.line('signal aborted')
+  server.kill('SIGQUIT')
+  t.same(await server.exit(), { code: 1, signal: null })
+  t.match(await request.failure, /eof|reset/)
+  await ends(pid)
+})
+
+t.test('SIGUSR2 reaches the worker that serves, and never ends the master', async t => {
+  const server = startServer(t, { supervised: [], fixture: 'own-usr2.js' })
+  const port = await server.port()
+  for (const generation of [1, 2]) {
+    server.kill('SIGUSR2')
+    t.match(await server.line('SIGUSR2 heard'), { generation })
+    if (generation === 1) {
+      await server.reload()
+      await server.line('generation retired')
+    }
+  }
+  t.match(await ask(port), { generation: 2 })
+})
+
+t.test('SIGUSR2 that a worker has no use for ends the worker, which is replaced', async t => {
+  const server = startServer(t, { supervised: [] })
+  const port = await server.port()
+  server.kill('SIGUSR2')
+  t.match(await server.line('generation died'), { generation: 1, signal: 'SIGUSR2' })
+  t.match(await ask(port), { generation: 2 })
+})
+
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGUSR2', 'SIGHUP'] as const) {
+  t.test(`${signal} while the first generation boots`, async t => {
+    const server = startServer(t, { supervised: [], release: { boot: 'slow' } })
+    const { pid } = await server.line('generation spawned')
+    server.kill(signal)
+    switch (signal) {
+      case 'SIGTERM':
+      case 'SIGINT':
+      case 'SIGQUIT':
+        t.same(await server.exit(), { code: signal === 'SIGQUIT' ? 1 : 0, signal: null })
+        await ends(pid)
+        t.same(
+          server.lines.filter(({ msg }) => /ready|failed/.test(msg)),
+          []
+        )
+        break
+      case 'SIGHUP':
+        t.match(await server.line('upgrade refused'), { err: { code: 'GRACEFUL_UPGRADE_IN_PROGRESS' } })
+        t.match(await server.line('generation ready'), { generation: 1 })
+        break
+      case 'SIGUSR2':
+        t.match(await server.line('generation ready'), { generation: 1 }, 'has no effect')
+    }
+  })
+}
+
+t.test(
+  'SIGTERM in the middle of an upgrade ends both generations, the one that serves gracefully',
+  async t => {
+    const server = startServer(t, { supervised: [] })
+    const port = await server.port()
+    const first = await ask(port)
+    server.deploy({ boot: 'hang' })
+    server.kill('SIGHUP')
+    const { pid } = await server.line('generation spawned', line => line.generation === 2)
+    const request = inFlight(port, 'drain')
+    await request.begun
+    server.kill('SIGTERM')
+    t.equal(await request.failure, 'none')
+    t.same(await server.exit(), { code: 0, signal: null })
+    for (const each of [first.pid, pid]) await ends(each)
+  }
+)
+
+for (const upgrades of [0, 1]) {
+  t.test(
+    `the worker goes on as its own master if the master is killed, after ${upgrades} upgrades`,
+    async t => {
+      const server = startServer(t, { supervised: [] })
+      const port = await server.port()
+      for (let upgrade = 0; upgrade < upgrades; upgrade++) {
+        await server.reload()
+        await server.line('generation retired')
+      }
+      const { pid, generation } = await ask(port)
+      server.kill('SIGKILL')
+      await server.exit()
+      await server.line(/master lost/)
+      t.match(await ask(port), { pid })
+      for (const next of [generation + 1, generation + 2]) {
+        process.kill(pid, 'SIGHUP')
+        t.match(await server.line('generation ready'), { generation: next })
+        await server.line('generation retired')
+        t.match(await ask(port), { generation: next })
+      }
+      process.kill(pid, 'SIGTERM')
+      await ends(pid)
+      t.equal(await ask(port).catch(({ failure }) => failure), 'refused')
+    }
+  )
+}
+
+const hasPython = spawnSync('python3', ['-c', 'import pty, os; os.waitstatus_to_exitcode']).status === 0
+
+/** A terminal for the server; `words` come in on standard input: ^C is typed, or the terminal is closed. */
+const terminal = `
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0:
+    log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.execvp(sys.argv[2], sys.argv[2:])
+print('pid', pid, flush=True)
+if sys.stdin.readline().strip() == 'type':
+    os.write(fd, b'\\x03')
+else:
+    os.close(fd)
+print('ended', os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+`
+for (const word of ['type', 'close']) {
+  const title = word === 'type' ? 'Ctrl-C in a terminal' : 'a terminal that is closed'
+  t.test(`${title} drains and ends the server`, { skip: !hasPython && 'python3 not installed' }, async t => {
+    const folder = t.testdir()
+    const log = path.join(folder, 'terminal.log')
+    const program = path.join(fixtures, 'server.js')
+    const server = startServer(t, {
+      command: ['python3', '-c', terminal, log, process.execPath, cli, program],
+      stdin: 'pipe'
+    })
+    const [, pid] = (await server.line(/^pid/)).msg.split(' ')
+    const port = await until(
+      () =>
+        said()
+          .find(({ msg }) => msg === 'listening on')
+          ?.bound.at(-1).port
+    )
+    await until(() => said().find(({ msg }) => msg === 'generation ready'))
+    t.teardown(() => {
+      for (const each of [Number(pid), ...said().map(line => line.generationPid ?? line.pid)]) {
+        try {
+          process.kill(each, 'SIGKILL')
+        } catch {}
+      }
+    })
+    const worker = await ask(port)
+    const request = inFlight(port, 'drain')
+    await request.begun
+    server.child.stdin!.end(`${word}\n`)
+    t.equal(await request.failure, 'none')
+    t.match((await server.line(/^ended/)).msg, word === 'type' ? 'ended 0' : /ended -?\d+/)
+    await ends(worker.pid)
+    const messages = said().map(({ msg }) => msg)
+    t.ok(messages.includes('onClose hook'))
+    t.equal(messages.filter(msg => msg === 'generation spawned').length, 1, 'and no upgrade was made of it')
+
+    function said(): any[] {
+      try {
+        return readFileSync(log, 'utf8')
+          .split('\n')
+          .filter(line => line.startsWith('{'))
+          .map(line => JSON.parse(line))
+      } catch {
+        return [] // not yet
+      }
+    }
+  })
+}
+
+async function until<T>(look: () => T | undefined): Promise<T> {
+  for (;;) {
+    const found = look()
+    if (found !== undefined) return found
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+}
+
+const namespace = ['unshare', '--fork', '--kill-child', '--pid', '--mount-proc']
+const noNamespace =
+  spawnSync(namespace[0]!, [...namespace.slice(1), 'true']).status !== 0 && 'no new PID namespace may be made'
+
+t.test('as PID 1: SIGHUP upgrades, SIGTERM drains and ends with code 0', { skip: noNamespace }, async t => {
+  const server = startServer(t, {
+    hasPidNamespace: true,
+    command: [...namespace, process.execPath, cli, path.join(fixtures, 'server.js')]
+  })
+  const port = await server.port()
+  await server.line('generation ready')
+  const first = initOf(server.pid)
+  process.kill(first, 'SIGHUP')
+  t.match(await server.line('generation ready'), { generation: 2 })
+  await server.line('generation retired')
+  t.match(await ask(port), { generation: 2 })
+  const request = inFlight(port, 'drain')
+  await request.begun
+  process.kill(first, 'SIGTERM')
+  t.equal(await request.failure, 'none')
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+/** `unshare` stays as the parent of the process that is PID 1 inside. */
+function initOf(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim())
+}
