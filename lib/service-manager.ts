@@ -4,6 +4,7 @@ import type { Notifier } from './systemd-notify.js'
 /** Tells systemd what a master does: with `Type=notify-reload` that is how `systemctl reload` learns how it went. */
 export function tellServiceManager({ events, generations, state }: Master, notifier: Notifier): void {
   if (state === 'serving') tellServing()
+  else notifier.status('generation 1 is booting')
   events.on('booting', ({ number }) => {
     if (serving() !== undefined) notifier.reloading()
     notifier.status(`generation ${number} is booting`)
