@@ -4,7 +4,7 @@ import path from 'node:path'
 import { type CommandLine, parseCommandLine } from './command-line.js'
 import { GracefulUpgradeError } from './errors.js'
 import { optionsOfEnvironment, resolveOptions } from './options.js'
-import { captureRestartContext, type RestartContext, thisProcess } from './restart-context.js'
+import { captureRestartContext, onFreePorts, type RestartContext, thisProcess } from './restart-context.js'
 import { systemdVariables } from './systemd-listeners.js'
 
 type Run = Extract<CommandLine, { command: 'run' }>
@@ -93,11 +93,10 @@ async function run(line: Run): Promise<void> {
   const start = line.isCommand
     ? commandStart(line, environment, directory)
     : scriptStart(line, own, directory)
-  await supervise({
-    context: { ...start, environment: { ...environment, PWD: directory }, directory },
-    options,
-    pidFile
-  })
+  const context = { ...start, environment: { ...environment, PWD: directory }, directory }
+  const flags = line.isCommand ? 0 : line.main
+  const later = { ...context, args: [...onFreePorts(start.args.slice(0, flags)), ...start.args.slice(flags)] }
+  await supervise({ context: generation => (generation === 1 ? context : later), options, pidFile })
 }
 
 type Start = Pick<RestartContext, 'command' | 'args'>

@@ -4,6 +4,7 @@ import type { Server, Socket } from 'node:net'
 import tls from 'node:tls'
 import { isLingering } from './lingering-close.js'
 import { connectionsAtRest, currentResponse, hasParser, isFlushed, timeLeft } from './node-internals.js'
+import { webSocketOf } from './web-socket.js'
 
 /**
  * What an accepted connection is doing: *fresh*, no byte has been read from it; *idle*, between two requests;
@@ -99,7 +100,7 @@ export function isHttp2(server: Server): boolean {
 }
 
 function stateOf(socket: Socket, atRest: Set<Socket> | undefined): ConnectionState {
-  if (!hasParser(socket)) return socket.destroyed ? 'active' : 'detached'
+  if (!hasParser(socket)) return socket.destroyed || isShakingHands(socket) ? 'active' : 'detached'
   if (currentResponse(socket) !== undefined) return 'active'
   if (socket.bytesRead === 0) return adoptedIdle.has(socket) ? 'idle' : 'fresh'
   return atRest?.has(socket) && isFlushed(socket) ? 'idle' : 'active'
@@ -112,4 +113,12 @@ export function countConnections(servers: Iterable<Connections>): ConnectionCoun
     for (const [, state] of connections.states()) counts[state]++
   }
   return counts
+}
+
+/**
+ * @fastify/websocket makes a response for a request to upgrade, and leaves it on the socket; until there is a
+ * WebSocket, hooks and handlers of the request are running.
+ */
+function isShakingHands(socket: Socket): boolean {
+  return currentResponse(socket) !== undefined && webSocketOf(socket) === undefined
 }

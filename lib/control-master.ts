@@ -104,6 +104,9 @@ function answer({ master, mode, directory, upgrade, stop }: ControlledMaster): C
     events.on('booting', onBooting)
     try {
       onProgress({ stage: 'ready', ...(await upgrade()) })
+    } catch (error) {
+      retired?.cancel()
+      throw error
     } finally {
       events.off('booting', onBooting)
     }
@@ -111,7 +114,7 @@ function answer({ master, mode, directory, upgrade, stop }: ControlledMaster): C
     const { number: generation, pid } = old
     const timer = setInterval(showCounts, countInterval)
     showCounts()
-    const [{ code, signal }, ms] = await retired
+    const [{ code, signal }, ms] = await retired.promise
     clearInterval(timer)
     onProgress({ stage: 'retired', generation, pid, ms, code, signal })
 
@@ -134,14 +137,19 @@ function answer({ master, mode, directory, upgrade, stop }: ControlledMaster): C
       .some(tenure => tenure.generation === generation && tenure.state === 'draining')
   }
 
-  function whenRetired(generation: Generation): Promise<[Ending, number]> {
-    return new Promise(resolve => {
-      events.on('retired', function onRetired(old, ending, ms) {
+  function whenRetired(generation: Generation): { promise: Promise<[Ending, number]>; cancel(): void } {
+    let cancel = () => {}
+    const promise = new Promise<[Ending, number]>(resolve => {
+      events.on('retired', onRetired)
+      cancel = () => events.off('retired', onRetired)
+
+      function onRetired(old: Generation, ending: Ending, ms: number): void {
         if (old !== generation) return
-        events.off('retired', onRetired)
+        cancel()
         resolve([ending, ms])
-      })
+      }
     })
+    return { promise, cancel }
   }
 }
 

@@ -39,14 +39,14 @@ export function followSessions(server: Server): void {
 }
 
 /**
- * Ends the sessions of these servers, also those that come from now on. A cleartext one gets GOAWAY twice, as
- * RFC 9113 6.8 asks for: streams that arrive in between are served.
+ * Ends the sessions of these servers, also those that come from now on. The first word is said in the moment in which
+ * it is the least likely to cross a request: when one has just come and isn't answered, as a client with one request
+ * at a time sends no other then; or after a second without any.
  *
- * Over TLS Node.js can't send the first of them: behind `session.goaway(0, 2 ** 31 - 1)` it ignores each new
- * stream, which the client then must believe to be served (it calls nghttp2_submit_goaway, and nowhere
- * nghttp2_submit_shutdown_notice). So there is one GOAWAY, in the moment in which it is the least likely to cross
- * a request: when one has just come and isn't answered, as a client with one request at a time sends no other
- * then; or after a second without any. A request that crosses it is one that the client may send again.
+ * A cleartext session gets GOAWAY twice, as RFC 9113 6.8 asks for: streams that arrive in between are served. Over TLS
+ * Node.js can't send the first of them: behind `session.goaway(0, 2 ** 31 - 1)` it ignores each new stream, which the
+ * client then must believe to be served (it calls nghttp2_submit_goaway, and nowhere nghttp2_submit_shutdown_notice).
+ * So there is one. A request that crosses it is one that the client may send again.
  */
 export function endSessions(servers: readonly Server[], { spread = 0 }: EndOptions = {}): EndingSessions {
   const timers = new Map<ServerHttp2Session, NodeJS.Timeout>()
@@ -79,12 +79,13 @@ export function endSessions(servers: readonly Server[], { spread = 0 }: EndOptio
 
   function tell(session: ServerHttp2Session): void {
     if (session.closed || session.destroyed) return
-    const end = performance.now() + noticeTime
-    if (!session.encrypted) return giveNotice()
-    session.once('stream', () => session.close())
-    wait(session, noticeTime, () => session.close())
+    let end: number | undefined
+    const first = session.encrypted ? () => session.close() : giveNotice
+    session.once('stream', first)
+    wait(session, noticeTime, first)
 
     function giveNotice(): void {
+      end ??= performance.now() + noticeTime
       if (session.closed || session.destroyed) return
       if (writeAtOnce(session, notice)) wait(session, noticeTime, () => session.close())
       else if (performance.now() < end) wait(session, retryTime, giveNotice)

@@ -61,9 +61,14 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   const { promise: looked, resolve: done } = withResolvers()
   const timeUp = new AbortController()
   const timeUpTimer = setTimeout(() => timeUp.abort(), drainTimeout)
-  const told = endDetached()
-  let closed = 0
-  let cuts = 0
+  const webSockets = endWebSockets(connections.values(), {
+    reason: options.reason,
+    spreadTime: options.spreadTime,
+    begin: Promise.race([options.farewell, aborted(timeUp.signal)]),
+    signal: timeUp.signal
+  })
+  const cutSockets = new Set<Socket>()
+  let ended = 0
   const touched = new Map<Server, Set<Socket>>(servers.map(server => [server, new Set()]))
   let pending: NodeJS.Timeout | undefined
   let soon: NodeJS.Timeout | NodeJS.Immediate | undefined
@@ -85,34 +90,29 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   finished = true
   announcement.stop()
   sessions.stop()
-  const ended = await told
+  await webSockets.firstTold
   clearTimeout(timeUpTimer)
   cutDetachedAtDeadline()
   for (const release of releaseClose) release()
-  if (held(total) > 0 || ended > 0) {
+  const { told } = webSockets
+  if (held(total) > 0 || told > 0) {
     const ms = Math.round(performance.now() - start)
-    const finished = closed - (handover?.report.moved ?? 0) - cuts
+    const finished = ended - (handover?.report.moved ?? 0)
     log.info(
-      { reason: options.reason(), ms, ...handover?.report, finished, told: ended, cut: cuts },
+      { reason: options.reason(), ms, ...handover?.report, finished, told, cut: cutSockets.size },
       'drained'
     )
   }
 
-  /** @returns how many WebSockets were told */
-  async function endDetached(): Promise<number> {
-    await Promise.race([options.farewell, aborted(timeUp.signal)])
-    const { reason, spreadTime } = options
-    return endWebSockets(connections.values(), { reason, spreadTime, signal: timeUp.signal })
-  }
-
-  function onClose(): void {
-    closed++
+  function onClose(this: Socket): void {
+    if (!cutSockets.has(this)) ended++
     lookSoon()
   }
 
   function sweep(): void {
     clearTimeout(pending)
     announcement.renew()
+    webSockets.tellLate()
     look()
     pending = setTimeout(sweep, Math.min(pause + (Math.random() * pause) / 10, deadline - performance.now()))
     pause = Math.min(pause * 2, pollInterval)
@@ -185,7 +185,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
       for (const list of connections.values()) {
         for (const [socket, state] of list.states()) {
           if (state === 'detached') continue
-          cuts++
+          cutSockets.add(socket)
           if (handover?.isAway(socket)) socket.destroy()
           else cut(socket)
         }
@@ -200,6 +200,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
 
   /** Not awaited: it ends with the last connection, or at the deadline. */
   function cutDetachedAtDeadline(): void {
+    const late = setInterval(webSockets.tellLate, pollInterval)
     const timer = setTimeout(
       () => {
         const left = [...connections.values()].flatMap(({ sockets }) => [...sockets])
@@ -209,7 +210,12 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
       },
       Math.max(deadline - performance.now(), 0)
     )
-    gone.then(() => clearTimeout(timer)).catch(() => {})
+    gone
+      .then(() => {
+        clearInterval(late)
+        clearTimeout(timer)
+      })
+      .catch(() => {})
   }
 }
 
@@ -219,12 +225,12 @@ function prepareHandover(
   total: number,
   onReady: () => void
 ): Handover | undefined {
-  const { reason, handover, relay, addressOf, log } = options
+  const { reason, handover, relay, addressOf, drainTimeout, log } = options
   const movable = servers.filter(isMovable)
   if (reason() !== 'upgrade' || handover === false || relay === undefined || movable.length === 0)
     return undefined
   if (movable.every(server => connectionsAtRest(server) !== undefined))
-    return createHandover({ relay, addressOf, total, onReady })
+    return createHandover({ relay, addressOf, total, drainTimeout, onReady })
   log.warn(
     'this version of Node.js hides what handover needs: each connection waits for one more request instead'
   )

@@ -38,6 +38,8 @@ export interface HandoverOptions {
   readonly addressOf: (server: Server) => ListenerAddress | undefined
   /** How many connections there are. */
   readonly total: number
+  /** Longest time of the whole drain, in milliseconds. */
+  readonly drainTimeout: number
   /** The next one can go, and none is known. */
   readonly onReady: () => void
 }
@@ -68,13 +70,20 @@ const timerStep = 100
 /** So long before a server may first end a connection for its silence, that is prevented, in milliseconds. */
 const timeoutMargin = 1_000
 
-export function createHandover({ relay, addressOf, total, onReady }: HandoverOptions): Handover {
+export function createHandover({
+  relay,
+  addressOf,
+  total,
+  drainTimeout,
+  onReady
+}: HandoverOptions): Handover {
   const first = new Map<Socket, Candidate>()
   const rest = new Map<Socket, Candidate>()
   const away = new Set<Socket>()
   const refused = new WeakSet<Socket>()
   const report = { moved: 0, refused: 0, longestPause: 0 }
   const start = performance.now()
+  const startTime = Math.min(slowStart, drainTimeout / 2)
   let offered = 0
   let isOpen = true
   let timer: NodeJS.Timeout | undefined
@@ -100,7 +109,7 @@ export function createHandover({ relay, addressOf, total, onReady }: HandoverOpt
 
   function pump(): void {
     while (isReady()) {
-      const wait = start + slowStart * Math.sqrt(offered / total) - performance.now()
+      const wait = start + startTime * Math.sqrt(offered / total) - performance.now()
       if (wait > 0) {
         timer = setTimeout(onTime, wait)
         return

@@ -54,6 +54,7 @@ interface Attempt {
   readonly restore: () => void
   /** `temporary` is what the socket is bound to until it is moved; an inherited one is in place already. */
   readonly unix?: { readonly asked: string; readonly temporary?: string }
+  readonly isForeign?: true
 }
 
 /**
@@ -108,14 +109,19 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
     attempts.delete(this)
   }
 
-  function take(server: Server, options: ListenOptions, { key, fd }: OpenListener): void {
+  function take(server: Server, options: ListenOptions, { key, fd, isForeign }: OpenListener): void {
     const { fd: asked, path: file } = options
     options.fd = fd
     const restore = () => {
       if (asked === undefined) delete options.fd
       else options.fd = asked
     }
-    attempts.set(server, { key, restore, ...(file === undefined ? {} : { unix: { asked: file } }) })
+    attempts.set(server, {
+      key,
+      restore,
+      ...(isForeign && { isForeign }),
+      ...(file === undefined ? {} : { unix: { asked: file } })
+    })
     const accept = serving ? undefined : adoptListener(server, fd)
     if (accept === undefined) return
     accepting.push(() => {
@@ -139,7 +145,7 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
   function onBound(message: unknown): void {
     const { server } = message as { server: Server }
     if (isHidden(server)) return
-    const { key, restore, unix } = attempts.get(server) ?? {}
+    const { key, restore, unix, isForeign } = attempts.get(server) ?? {}
     attempts.delete(server)
     server.removeListener(errorMonitor as unknown as 'error', giveUp)
     restore?.()
@@ -150,7 +156,12 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
     // Node.js knows the temporary name, or none; neither the application nor a log may see that.
     if (unix !== undefined) server.address = () => unix.asked
     const bound = boundAddress(server)
-    const listener: Listener = { key: key ?? `unknown:${bound}`, bound, server }
+    const listener: Listener = {
+      key: key ?? `unknown:${bound}`,
+      bound,
+      ...(isForeign && { isForeign }),
+      server
+    }
     live.set(server, listener)
     addresses.set(server, { key: listener.key, bound })
     let file: UnixSocketFile | undefined
@@ -165,7 +176,7 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
     process.nextTick(() => {
       try {
         if (unix?.temporary !== undefined) file = moveIntoPlace(unix.temporary, unix.asked)
-        else if (unix !== undefined && isSocketFile(unix.asked)) file = socketFile(unix.asked)
+        else if (unix !== undefined && !isForeign && isSocketFile(unix.asked)) file = socketFile(unix.asked)
       } catch (error) {
         server.emit('error', error as Error)
         server.close()
@@ -208,17 +219,17 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
   }
 
   function dropUnclaimed(): void {
-    for (const { key, fd, bound } of unclaimed.values()) {
-      if (key.startsWith('unix:') && isSocketFile(bound)) socketFile(bound).remove()
+    for (const { key, fd, bound, isForeign } of unclaimed.values()) {
+      if (key.startsWith('unix:') && !isForeign && isSocketFile(bound)) socketFile(bound).remove()
       closeSync(fd)
     }
     unclaimed.clear()
   }
 }
 
-function describe({ key, bound, server }: Listener): OpenListener[] {
+function describe({ server, ...address }: Listener): OpenListener[] {
   const handle = listeningHandle(server)
-  return handle === undefined || key.startsWith('unknown:') ? [] : [{ key, bound, fd: handle.fd }]
+  return handle === undefined || address.key.startsWith('unknown:') ? [] : [{ ...address, fd: handle.fd }]
 }
 
 function boundAddress(server: Server): string {

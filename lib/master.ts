@@ -45,6 +45,8 @@ export interface MasterEvents {
   draining: [Generation]
   /** So long, in milliseconds, after it began to drain. */
   retired: [Generation, Ending, number]
+  /** An upgrade was asked for, and none has begun. */
+  refused: [GracefulUpgradeError]
   closing: []
 }
 
@@ -174,6 +176,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
       const { message } = cause as Error
       const error = new GracefulUpgradeError('GRACEFUL_UPGRADE_SPAWN_FAILED', message, { cause })
       log.error({ err: error, generation: number }, 'upgrade failed')
+      events.emit('refused', error)
       throw error
     }
   }
@@ -345,6 +348,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
 
   function refuse(error: GracefulUpgradeError): GracefulUpgradeError {
     log.warn({ err: error }, 'upgrade refused')
+    events.emit('refused', error)
     return error
   }
 }

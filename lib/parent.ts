@@ -57,8 +57,8 @@ export function connectParent(
       if (value) process.channel?.ref()
       else process.channel?.unref()
     },
-    publish: ({ key, bound }: Listener, handle: RawHandle) =>
-      send({ type: 'listener', listener: { key, bound } }, handle),
+    publish: ({ server, ...listener }: Listener, handle: RawHandle) =>
+      send({ type: 'listener', listener }, handle),
     withdraw: ({ key }: Listener) => send({ type: 'unlisten', key }),
     ready: (unclaimed: readonly string[], endTimeout: number) =>
       send({ type: 'ready', unclaimed, endTimeout }),

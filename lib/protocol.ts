@@ -9,6 +9,8 @@ export interface ListenerAddress {
   readonly key: string
   /** Where it is bound: `127.0.0.1:3000`, `[::1]:3000`, or the path. */
   readonly bound: string
+  /** Of a service manager, which goes on listening: the file of its Unix socket is not ours to remove. */
+  readonly isForeign?: true
 }
 
 /** One inherited listener: a listening socket that is open in this process as a file descriptor. */

@@ -161,7 +161,7 @@ function resolves(realpath: RestartEnvironment['realpath'], file: string): strin
  * `--inspect=HOST:PORT` on a free port, as the old generation still has the other; and without waiting for a
  * debugger (`--inspect-brk`, `--inspect-wait`), as nobody would be there to go on before `readyTimeout`.
  */
-function onFreePorts(flags: readonly string[]): string[] {
+export function onFreePorts(flags: readonly string[]): string[] {
   return flags.map((flag, index) => {
     const [option = '', address = ''] = splitAtEquals(flag)
     switch (option.replaceAll('_', '-')) {

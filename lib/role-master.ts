@@ -51,11 +51,21 @@ export function playMaster({ generation, application, listeners, context, standa
   }
 
   async function upgrade(): Promise<UpgradeResult> {
-    const reason = whyUnsupported()
-    if (reason === undefined) return master.upgrade()
-    const error = new GracefulUpgradeError('GRACEFUL_UPGRADE_UNSUPPORTED', reason)
+    const error = whyNot()
+    if (error === undefined) return master.upgrade()
     log.warn({ err: error }, 'upgrade refused')
+    master.events.emit('refused', error)
     throw error
+  }
+
+  function whyNot(): GracefulUpgradeError | undefined {
+    const reason = whyUnsupported()
+    if (reason !== undefined) return new GracefulUpgradeError('GRACEFUL_UPGRADE_UNSUPPORTED', reason)
+    // The application closes itself: there is nothing to inherit, and the process may end with it.
+    const [first] = master.generations()
+    const isHere = first?.generation.pid === process.pid && first.state === 'serving'
+    const serves = [...application.instances].some(({ state }) => state === 'serving')
+    return isHere && !serves ? new GracefulUpgradeError('GRACEFUL_UPGRADE_NOT_SERVING') : undefined
   }
 
   function close(signals: readonly NodeJS.Signals[], errors: boolean) {

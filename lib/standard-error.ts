@@ -12,13 +12,17 @@ export interface StandardError {
  */
 export function openStandardError(): StandardError & { replace(descriptor: number): void } {
   let fd = 2
+  let isGuarded = false
   return {
     get fd() {
       return fd
     },
     write(chunk) {
-      if (fd === 2) process.stderr.write(chunk)
-      else writeAll(fd, chunk)
+      if (fd !== 2) return writeAll(fd, chunk)
+      // Who reads it may be gone (EPIPE): that must not end a server because one of its workers said something.
+      if (!isGuarded) process.stderr.on('error', () => {})
+      isGuarded = true
+      process.stderr.write(chunk)
     },
     replace(descriptor) {
       fd = descriptor

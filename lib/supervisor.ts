@@ -6,6 +6,7 @@ import { createMasterLog } from './master-log.js'
 import type { ResolvedOptions } from './options.js'
 import type { PidFile } from './pid-file.js'
 import type { RestartContext } from './restart-context.js'
+import { passedOn } from './role.js'
 import { tellServiceManager } from './service-manager.js'
 import { onClose, onReload } from './signals.js'
 import { openStandardError } from './standard-error.js'
@@ -14,8 +15,8 @@ import { createNotifier } from './systemd-notify.js'
 import { startWorker } from './worker.js'
 
 export interface SupervisorSettings {
-  /** How a generation is started. */
-  readonly context: RestartContext
+  /** How a generation is started, by its number. */
+  readonly context: (generation: number) => RestartContext
   readonly options: ResolvedOptions
   readonly pidFile?: string | undefined
 }
@@ -37,7 +38,7 @@ export async function supervise({ context, options, pidFile: file }: SupervisorS
   const master: Master = createMaster({
     first: inherited,
     log,
-    start: next => startWorker({ context, log, standardError, readyTimeout }, next),
+    start: next => startWorker({ context: context(next.number), log, standardError, readyTimeout }, next),
     onEnd: code => process.exit(code)
   })
   if (pidFile !== undefined) keepPidFile(master, pidFile, log)
@@ -45,7 +46,7 @@ export async function supervise({ context, options, pidFile: file }: SupervisorS
   master.events.once('ready', () => {
     for (const { fd } of inherited) closeSync(fd) // the worker has sent its own
   })
-  const { directory } = context
+  const { directory } = context(1)
   const controlled = { master, mode: 'supervised', directory, upgrade: master.upgrade, stop } as const
   try {
     await controlMaster(controlled, options.controlSocket, log)
@@ -84,7 +85,8 @@ function takeSignals(
   { closeSignals, reloadSignal }: ResolvedOptions,
   log: Log
 ): () => void {
-  const signals = closeSignals || []
+  // Those that every worker is told of: their default action would leave the worker behind, as its own master.
+  const signals = [...new Set([...(closeSignals || []), ...passedOn])]
   const closing = onClose({
     signals,
     errors: true,

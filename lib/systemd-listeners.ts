@@ -45,7 +45,7 @@ export function listenersOfSystemd(env: NodeJS.ProcessEnv, pid: number): Systemd
       const detail = 'no stream socket that listens: the .socket unit needs ListenStream= and Accept=no'
       throw unusable(`${spell(fd, name)} is ${detail}`)
     }
-    return { key: `fd:${fd}`, bound, fd, ...(name ? { name } : {}) }
+    return { key: `fd:${fd}`, bound, fd, isForeign: true, ...(name ? { name } : {}) }
   })
 }
 

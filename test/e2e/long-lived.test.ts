@@ -80,6 +80,21 @@ for (const plain of [false, true]) {
   })
 }
 
+t.test('a WebSocket whose handshake ends during the drain is told too', async t => {
+  const server = startServer(t, { fixture, release: { options: { spreadTime: 0, pollInterval: 50 } } })
+  const port = await server.port()
+  const { closed: early } = await talk(t, port)
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/chat?late=1000`)
+  t.teardown(() => socket.terminate())
+  const closed = once(socket, 'close')
+  const opened = once(socket, 'open')
+  while ((await ask(port)).count.active < 2) await sleep(5) // the one that asks is one
+  await server.reload()
+  t.match(await early, { code: 1012 })
+  await opened
+  t.equal((await closed)[0], 1012)
+})
+
 t.test('WebSockets are told one after the other over spreadTime', async t => {
   const server = startServer(t, { fixture, release: { options: { spreadTime: 1_000 } } })
   const port = await server.port()

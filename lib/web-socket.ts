@@ -1,0 +1,19 @@
+import type { Socket } from 'node:net'
+
+/** What is used of a WebSocket of the package `ws`, which @fastify/websocket and most others are made of. */
+export interface WebSocket {
+  readonly readyState: number
+  close(code: number, reason: string): void
+}
+
+/**
+ * `ws` marks a socket with its WebSocket, and has no list of those that were made with `noServer`. Where the mark is
+ * missing, as of another library, the application is told by `onDrain` and `signal` alone.
+ */
+export function webSocketOf(socket: Socket): WebSocket | undefined {
+  const mark = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'websocket')
+  const marked = mark && (socket as unknown as Record<symbol, Partial<WebSocket> | undefined>)[mark]
+  return typeof marked?.close === 'function' && typeof marked.readyState === 'number'
+    ? (marked as WebSocket)
+    : undefined
+}

@@ -1,0 +1,139 @@
+/** Defects that a review of supervised mode found, each with the sequence of events that showed it. */
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import net from 'node:net'
+import path from 'node:path'
+import t from 'tap'
+import { Client } from '../helper/http-client.ts'
+import { cli, fixtures, isRunning, startServer } from '../helper/server.ts'
+import { ask, ends, inFlight } from '../helper/supervised.ts'
+
+t.test(
+  'a master that shall not take SIGTERM for its application does not leave the worker behind',
+  async t => {
+    const server = startServer(t, { supervised: ['--close-signals', 'false'] })
+    const { pid } = await ask(await server.port())
+    server.kill('SIGTERM')
+    await server.exit()
+    await ends(pid)
+    t.notOk(isRunning(pid))
+  }
+)
+
+for (const supervised of [undefined, []]) {
+  const mode = supervised ? 'supervised' : 'standalone'
+  t.test(`${mode}: nobody reads the standard error any more, and a worker says something`, async t => {
+    const server = startServer(t, supervised ? { supervised } : {})
+    const port = await server.port()
+    server.child.stderr!.destroy()
+    for (let round = 1; round <= 2; round++) {
+      server.deploy({ boot: 'exit3' })
+      server.kill('SIGHUP')
+      await server.line('upgrade failed')
+    }
+    t.match(await ask(port), { generation: 1 })
+    server.deploy({})
+    await server.reload()
+    t.match(await ask(port), { generation: 4 })
+  })
+}
+
+t.test('SIGHUP while the application closes itself starts nothing', async t => {
+  const server = startServer(t, {})
+  const port = await server.port()
+  const request = inFlight(port, 1_000)
+  await request.begun
+  await new Client({ host: '127.0.0.1', port }).post('/close', '', { Connection: 'close' })
+  await server.line('signal aborted')
+  server.kill('SIGHUP')
+  t.match(await server.line('upgrade refused'), { err: { code: 'GRACEFUL_UPGRADE_NOT_SERVING' } })
+  t.equal(await request.failure, 'none')
+  t.match(await server.exit(), { signal: null })
+  t.equal(server.lines.filter(({ msg }) => msg === 'generation spawned').length, 0)
+})
+
+t.test('idle connections move also where the drain may not take long', async t => {
+  const server = startServer(t, { release: { options: { drainTimeout: 400 } } })
+  const port = await server.port()
+  const clients = Array.from({ length: 50 }, () => new Client({ host: '127.0.0.1', port }))
+  t.teardown(() => clients.map(client => client.close()))
+  await Promise.all(clients.map(client => client.get('/')))
+  await server.reload()
+  t.match(await server.line('drained'), { moved: 50, finished: 0, cut: 0 })
+  await Promise.all(clients.map(client => client.get('/')))
+  t.ok(clients.every(({ opened }) => opened === 1))
+})
+
+t.test('what is cut is not counted as finished', async t => {
+  const server = startServer(t, { release: { options: { drainTimeout: 300 } } })
+  const request = inFlight(await server.port(), 5_000)
+  await request.begun
+  await server.reload()
+  const { finished, cut } = await server.line('drained')
+  t.equal(cut, 1)
+  t.ok(finished >= 0)
+})
+
+t.test('reloads that fail leave no listeners behind in the master', { timeout: 60_000 }, async t => {
+  const server = startServer(t, {})
+  await server.port()
+  server.deploy({ boot: 'exit3' })
+  const { ask: request, findMaster } = await import('../../lib/control-client.js')
+  const socket = await findMaster(String(server.pid))
+  for (let round = 1; round <= 12; round++) {
+    await t.rejects(request(socket, 'reload'), { code: 'GRACEFUL_UPGRADE_EXITED' })
+  }
+  t.notMatch(server.stderr(), /MaxListenersExceededWarning/)
+})
+
+t.test(
+  "the socket file of systemd's is not removed",
+  { skip: !existsSync('/usr/bin/systemd-socket-activate') },
+  async t => {
+    for (const words of [[cli, path.join(fixtures, 'server.js')], [path.join(fixtures, 'server.js')]]) {
+      const folder = t.testdir()
+      const file = path.join(folder, 'app.sock')
+      const server = startServer(t, {
+        release: { listen: [{ path: file }] },
+        command: [
+          'systemd-socket-activate',
+          `--listen=${file}`,
+          '--setenv=RELEASE',
+          '--setenv=PATH',
+          process.execPath,
+          ...words
+        ]
+      })
+      while (!existsSync(file)) await once(server.child.stderr!, 'data')
+      const client = new Client({ path: file })
+      t.teardown(() => client.close())
+      t.match(JSON.parse((await client.get('/')).body.toString()), { generation: 1 })
+      if (words.length > 1) await server.line('generation ready')
+      await server.reload()
+      await server.line('generation retired')
+      t.match(JSON.parse((await client.get('/')).body.toString()), { generation: 2 })
+      client.close()
+      server.kill('SIGTERM')
+      t.same(await server.exit(), { code: 0, signal: null })
+      t.ok(existsSync(file))
+    }
+  }
+)
+
+t.test('the inspector of later generations is on a free port', async t => {
+  const probe = net.createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port: inspector } = probe.address() as net.AddressInfo
+  probe.close()
+  await once(probe, 'close')
+  const server = startServer(t, { supervised: [], nodeArgs: [`--inspect=127.0.0.1:${inspector}`] })
+  await server.port()
+  await server.reload()
+  await server.line('generation retired')
+  const ports = [...server.stderr().matchAll(/Debugger listening on ws:\/\/127\.0\.0\.1:(\d+)/g)].map(
+    ([, port]) => port
+  )
+  t.equal(ports.length, 2)
+  t.equal(ports[0], String(inspector))
+  t.not(ports[1], ports[0])
+})
