@@ -144,7 +144,7 @@ async function checkFree(file: string): Promise<void> {
 
 /** Nobody else gets at the socket before its mode is set: until then it is in a directory that only we can open. */
 async function bind(server: Server, asked: string): Promise<UnixSocketFile> {
-  const prefix = path.join(path.dirname(asked), '.')
+  const prefix = `${path.dirname(asked)}/.` // in the same directory: its parent may be closed to us
   const longest = Math.max(Buffer.byteLength(asked), Buffer.byteLength(`${prefix}xxxxxx/s`))
   if (longest > longestPath) {
     throw new Error(`${asked} is too long: it would take ${longest} bytes, and ${longestPath} is the limit`)

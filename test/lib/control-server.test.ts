@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import {
   chmodSync,
   chownSync,
+  cpSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -239,6 +240,35 @@ t.test(
     t.same(readdirSync(path.dirname(own)).sort(), ['1.sock', '4712.sock', '4713.sock', 'notes'])
   }
 )
+
+t.test('nothing but the directory of the socket must be writable', { skip: !isRoot }, async t => {
+  const folder = mkdtempSync('/tmp/fgu-')
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  chmodSync(folder, 0o755)
+  const own = path.join(folder, 'own')
+  mkdirSync(own)
+  chownSync(own, 65_534, 65_534)
+  // Where node_modules is may be closed to others, and Node.js needs nothing of it.
+  cpSync(path.resolve(import.meta.dirname, '../../dist'), path.join(folder, 'dist'), { recursive: true })
+  writeFileSync(path.join(folder, 'package.json'), '{"type":"module"}')
+  const code = `
+    const { openControl } = await import(process.argv[1])
+    const control = await openControl({}, process.argv[2])
+    console.log(JSON.stringify(control.path))
+    control.close()
+  `
+  const file = path.join(own, 'app.sock')
+  const child = spawn(
+    process.execPath,
+    ['--input-type=module', '-e', code, path.join(folder, 'dist/control-server.js'), file],
+    { uid: 65_534, gid: 65_534, cwd: '/', env: {}, stdio: ['ignore', 'pipe', 'inherit'] }
+  )
+  let output = ''
+  child.stdout!.on('data', chunk => (output += chunk))
+  await once(child, 'close')
+  t.equal(output.trim(), JSON.stringify(file))
+  t.same(readdirSync(folder).sort(), ['dist', 'own', 'package.json'])
+})
 
 t.test('the socket that a killed process has left is replaced', async t => {
   const { asked, child, open, connect } = setUp(t)
