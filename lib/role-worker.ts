@@ -28,7 +28,7 @@ export interface WorkerRole extends Role {
 
 /**
  * A process that was started by a master, from its start on: it accepts on what it inherited only when the
- * master says so, and until then leaves signals and errors to Node.js, as it has nobody to be graceful to.
+ * master says so, and until then leaves signals and errors to Node.js, as it has nobody to be graceful to, but for SIGHUP.
  * @param onAlone the master is gone: this generation is on its own
  */
 export function playWorker(household: Household, inheritance: Inheritance, onAlone: () => void): WorkerRole {
@@ -55,6 +55,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   parent.once('retire', () => void application.end('upgrade', parent.offer).then(code => process.exit(code)))
   parent.on('close', onWish)
   parent.once('lost', onLost)
+  process.on('SIGHUP', onEarlyReload)
 
   return {
     upgrade() {
@@ -67,8 +68,14 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
     declareReady: readiness.declare
   }
 
+  /** `pkill -HUP` means whoever runs: its default action would end a generation that boots. */
+  function onEarlyReload(): void {
+    if (application.options.reloadSignal === 'SIGHUP') void parent.upgrade().catch(() => {}) // the master logs it
+  }
+
   function serve(): void {
     serving = true
+    process.off('SIGHUP', onEarlyReload)
     parent.hold(false)
     listeners.serve()
     listeners.dropUnclaimed()

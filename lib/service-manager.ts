@@ -24,12 +24,12 @@ export function tellServiceManager(master: Master, notifier: Notifier): void {
 
   function notOver(what: string): void {
     if (current() === undefined) notifier.status(what)
-    else notifier.ready(`${serving()}, ${what}`)
+    else notifier.ready(`${serving('serves on')}, ${what}`)
   }
 
-  function serving(): string {
+  function serving(does = 'serves'): string {
     const { number, pid } = current() ?? {}
-    return `generation ${number} serves (pid ${pid})`
+    return `generation ${number} ${does} (pid ${pid})`
   }
 
   function current() {

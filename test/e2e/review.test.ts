@@ -1,8 +1,9 @@
 /** Defects that a review of supervised mode found, each with the sequence of events that showed it. */
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { Client } from '../helper/http-client.ts'
 import { cli, fixtures, isRunning, startServer } from '../helper/server.ts'
@@ -51,6 +52,25 @@ t.test('SIGHUP while the application closes itself starts nothing', async t => {
   t.match(await server.exit(), { signal: null })
   t.equal(server.lines.filter(({ msg }) => msg === 'generation spawned').length, 0)
 })
+
+t.test(
+  'SIGHUP to a generation that boots does not end it',
+  { skip: !existsSync('/proc/self/status') },
+  async t => {
+    const server = startServer(t, { supervised: [] })
+    const port = await server.port()
+    server.deploy({ boot: 'slow', bootTime: 1_500 })
+    server.kill('SIGHUP')
+    const { pid } = await server.line('generation spawned', ({ generation }) => generation === 2)
+    const hears = () =>
+      BigInt(`0x${/^SigCgt:\s*(\w+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]}`) & 1n
+    while (!hears()) await turn()
+    process.kill(pid, 'SIGHUP')
+    t.match(await server.line('upgrade refused'), { err: { code: 'GRACEFUL_UPGRADE_IN_PROGRESS' } })
+    t.match(await server.line('generation ready'), { generation: 2 })
+    t.match(await ask(port), { pid })
+  }
+)
 
 t.test('idle connections move also where the drain may not take long', async t => {
   const server = startServer(t, { release: { options: { drainTimeout: 400 } } })

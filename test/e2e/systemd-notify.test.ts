@@ -163,10 +163,10 @@ for (const alone of [false, true]) {
     // The first connection starts the service, and waits for it.
     const [first, listeners] = await Promise.all([ask({ host: '127.0.0.1', port: four }), line()])
     t.same(JSON.parse(listeners), [
-      { key: 'fd:3', bound: `127.0.0.1:${four}`, fd: 3, name: 'http' },
-      { key: 'fd:4', bound: `[::1]:${six}`, fd: 4, name: 'six' },
-      { key: 'fd:5', bound: file, fd: 5, name: 'file' },
-      { key: 'fd:6', bound: `\0${abstract}`, fd: 6, name: 'abstract' }
+      { key: 'fd:3', bound: `127.0.0.1:${four}`, fd: 3, isForeign: true, name: 'http' },
+      { key: 'fd:4', bound: `[::1]:${six}`, fd: 4, isForeign: true, name: 'six' },
+      { key: 'fd:5', bound: file, fd: 5, isForeign: true, name: 'file' },
+      { key: 'fd:6', bound: `\0${abstract}`, fd: 6, isForeign: true, name: 'abstract' }
     ])
     t.equal(first, 'fd:3', 'the connection that came first was not lost')
     t.equal(await ask({ host: '::1', port: six }), 'fd:4')

@@ -42,7 +42,7 @@ t.test('a reload that works, and one that fails, end with READY', async t => {
   t.same(said, [
     'RELOADING',
     'STATUS generation 2 is booting',
-    `READY generation 1 serves (pid 7), 2 failed: ${error.message}`
+    `READY generation 1 serves on (pid 7), 2 failed: ${error.message}`
   ])
 })
 
@@ -50,7 +50,7 @@ t.test('a reload that is refused is over at once', async t => {
   const { master, said } = setUp('serving')
   said.length = 0
   master.events.emit('refused', error)
-  t.same(said, ['RELOADING', `READY generation 1 serves (pid 7), ${error.message}`])
+  t.same(said, ['RELOADING', `READY generation 1 serves on (pid 7), ${error.message}`])
 })
 
 t.test('one that is refused because another is under way ends with that', async t => {

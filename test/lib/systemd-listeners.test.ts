@@ -64,12 +64,12 @@ t.test('every kind of listening socket is found with its address', { skip }, asy
   ]
   const port = (index: number) => (servers[index]!.address() as AddressInfo).port
   t.same(await findIn(servers.map(descriptorOf), { LISTEN_FDS: '6', LISTEN_FDNAMES: 'http:all::x:y:z' }), [
-    { key: 'fd:3', bound: `127.0.0.1:${port(0)}`, fd: 3, name: 'http' },
-    { key: 'fd:4', bound: `0.0.0.0:${port(1)}`, fd: 4, name: 'all' },
-    { key: 'fd:5', bound: `[::]:${port(2)}`, fd: 5 },
-    { key: 'fd:6', bound: `[::1]:${port(3)}`, fd: 6, name: 'x' },
-    { key: 'fd:7', bound: `[::ffff:127.0.0.1]:${port(4)}`, fd: 7, name: 'y' },
-    { key: 'fd:8', bound: file, fd: 8, name: 'z' }
+    { key: 'fd:3', bound: `127.0.0.1:${port(0)}`, fd: 3, isForeign: true, name: 'http' },
+    { key: 'fd:4', bound: `0.0.0.0:${port(1)}`, fd: 4, isForeign: true, name: 'all' },
+    { key: 'fd:5', bound: `[::]:${port(2)}`, fd: 5, isForeign: true },
+    { key: 'fd:6', bound: `[::1]:${port(3)}`, fd: 6, isForeign: true, name: 'x' },
+    { key: 'fd:7', bound: `[::ffff:127.0.0.1]:${port(4)}`, fd: 7, isForeign: true, name: 'y' },
+    { key: 'fd:8', bound: file, fd: 8, isForeign: true, name: 'z' }
   ])
 })
 
