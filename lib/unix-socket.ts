@@ -30,7 +30,10 @@ export function temporaryName(asked: string): string | undefined {
   const stat = lstatSync(file, { throwIfNoEntry: false })
   if (stat !== undefined && (!stat.isSocket() || isAnswered(file))) return undefined
   for (let attempt = 0; attempt < 100; attempt++) {
-    const name = path.join(path.dirname(asked), `.${Math.random().toString(36).slice(2, 6)}`)
+    // With a letter first: Node.js takes a path that reads as a number, such as '.3905', for none.
+    const random = Math.random().toString(36).slice(2, 6)
+    const letters = random.replace(/^\d/, digit => 'ghijklmnop'.charAt(Number(digit)))
+    const name = path.join(path.dirname(asked), `.${letters}`)
     if (Buffer.byteLength(name) > longestPath) return undefined
     if (lstatSync(name, { throwIfNoEntry: false }) === undefined) return name
   }

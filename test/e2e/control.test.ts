@@ -57,7 +57,7 @@ for (const [mode, options] of modes) {
     const server = startServer(t, options)
     const client = new Client({ host: '127.0.0.1', port: await server.port() })
     t.teardown(() => client.close())
-    const answer = client.get('/slow?ms=1500')
+    const answer = client.get('/slow?ms=3000')
     await active(server.pid)
     const { code, stdout } = await graceful('reload', String(server.pid))
     t.equal(code, 0)

@@ -24,7 +24,11 @@ t.test('twenty upgrades keep the PID, count the generations and leak no descript
     counts.push([await open(server.pid), await open(pid)])
   }
   t.equal(server.child.exitCode, null, 'the process that was started is there')
-  t.same(counts.at(-1), counts[1], 'as many descriptors after the twentieth upgrade as after the second')
+  const [early, late] = [counts[1]!, counts.at(-1)!]
+  t.ok(
+    late.every((count, index) => count <= early[index]!),
+    `no more descriptors after the twentieth upgrade (${late}) than after the second (${early})`
+  )
   server.kill('SIGTERM')
   t.same(await server.exit(), { code: 0, signal: null })
 })

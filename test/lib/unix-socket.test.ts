@@ -79,14 +79,20 @@ t.test('a temporary name that is taken is not given out', async t => {
   t.teardown(() => {
     Math.random = random
   })
-  const numbers = [0.1, 0.1, 0, 0.2]
-  const names = [0.1, 0.2].map(number => path.join(folder, `.${number.toString(36).slice(2, 6)}`))
+  const numbers = [0.3, 0.3, 0, 0.4]
+  const names = [0.3, 0.4].map(number => path.join(folder, `.${number.toString(36).slice(2, 6)}`))
   Math.random = () => numbers.shift()!
   t.equal(temporaryName(asked), names[0])
   writeFileSync(names[0]!, '')
   t.equal(temporaryName(asked), names[1])
 
-  Math.random = () => 0.1
+  for (const digit of [0, 3, 9]) {
+    Math.random = () => Number.parseInt(`${digit}905`, 36) / 36 ** 4 + 1e-9
+    const name = path.basename(temporaryName(asked)!)
+    t.ok(Number.isNaN(Number(name)), `${name} is no number, which Node.js would not take for a path`)
+  }
+
+  Math.random = () => 0.3
   t.equal(temporaryName(asked), undefined, 'and the search for another one ends')
 })
 
