@@ -1,11 +1,13 @@
 #!/usr/bin/env node
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { type CommandLine, parseCommandLine } from './command-line.js'
 import { GracefulUpgradeError } from './errors.js'
+import { onFreePorts } from './node-flags.js'
 import { optionsOfEnvironment, resolveOptions } from './options.js'
-import { captureRestartContext, onFreePorts, type RestartContext, thisProcess } from './restart-context.js'
+import { captureRestartContext, type RestartContext, thisProcess } from './restart-context.js'
 import { systemdVariables } from './systemd-listeners.js'
+import { version } from './version.js'
 
 type Run = Extract<CommandLine, { command: 'run' }>
 
@@ -48,10 +50,8 @@ async function main(line: CommandLine): Promise<void> {
   switch (line.command) {
     case 'help':
       return void process.stdout.write(help)
-    case 'version': {
-      const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
-      return void process.stdout.write(`${version}\n`)
-    }
+    case 'version':
+      return void process.stdout.write(`${version()}\n`)
     case 'run':
       return run(line)
   }

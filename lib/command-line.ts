@@ -1,4 +1,5 @@
 import { GracefulUpgradeError } from './errors.js'
+import { isNodeFlag, splitAtEquals, takesNextWord } from './node-flags.js'
 import { defaultOptions, variableOf } from './options.js'
 
 /** What `graceful-upgrade` was asked for. */
@@ -23,18 +24,6 @@ export type CommandLine =
 /** Options with the names of the plugin's: `--drain-timeout` sets `drainTimeout`. */
 const pluginOptions = new Map(Object.keys(defaultOptions).map(name => [`--${dashed(name)}`, name]))
 const ownOptions = new Set([...pluginOptions.keys(), '--pid-file', '--directory'])
-/** Options of node whose value may be the next word. */
-const withValue = new Set(
-  `-r --require --import --loader --experimental-loader -C --conditions --env-file --env-file-if-exists --title
-  --inspect-port --debug-port --max-http-header-size --icu-data-dir --openssl-config --dns-result-order
-  --unhandled-rejections --disable-warning --diagnostic-dir --report-dir --report-directory --report-filename
-  --report-signal --heapsnapshot-signal --trace-event-categories --disable-proto --input-type
-  --tls-cipher-list --tls-keylog --redirect-warnings --cpu-prof-dir --cpu-prof-name --heap-prof-dir`.split(
-    /\s+/
-  )
-)
-/** What node takes only on its command line, and `process.allowedNodeEnvironmentFlags` leaves out. */
-const alsoNode = ['--env-file', '--env-file-if-exists', '--expose-gc', '--title', '--cpu-prof', '--heap-prof']
 
 /** @throws GRACEFUL_UPGRADE_USAGE */
 export function parseCommandLine(words: readonly string[]): CommandLine {
@@ -83,18 +72,14 @@ function parseRun(words: readonly string[]): CommandLine {
       if (option !== undefined) environment[variableOf(option)] = value
       else if (name === '--pid-file') own.pidFile = value
       else own.directory = value
-    } else if (isNodeOption(name)) {
+    } else if (isNodeFlag(name)) {
       nodeOptions.push(word)
-      if (given === undefined && withValue.has(name)) nodeOptions.push(words[++index] ?? '')
+      if (given === undefined && takesNextWord(name)) nodeOptions.push(words[++index] ?? '')
     } else {
       throw usage(`unknown option ${name}; behind -- comes any command, also node with options of its own`)
     }
   }
   throw usage('nothing to run behind the options')
-}
-
-function isNodeOption(name: string): boolean {
-  return process.allowedNodeEnvironmentFlags.has(name) || alsoNode.includes(name)
 }
 
 function onlyWord(command: string, words: readonly string[]): string {
@@ -103,11 +88,6 @@ function onlyWord(command: string, words: readonly string[]): string {
   if (others.length > 0 || target.startsWith('-'))
     throw usage(`${command} takes one argument, not ${words.join(' ')}`)
   return target
-}
-
-function splitAtEquals(word: string): string[] {
-  const equals = word.indexOf('=')
-  return equals === -1 ? [word] : [word.slice(0, equals), word.slice(equals + 1)]
 }
 
 function dashed(name: string): string {

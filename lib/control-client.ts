@@ -16,6 +16,7 @@ import {
   whyNotPrivate
 } from './control.js'
 import { GracefulUpgradeError, isErrorCode } from './errors.js'
+import { isAlive } from './is-alive.js'
 import { readPidFile } from './pid-file.js'
 
 /** Longest time a master is waited for while it is searched among others, in milliseconds. */
@@ -87,14 +88,6 @@ function identify(pid: number): { uid?: number; innerPid: number } {
     return uid === undefined ? { innerPid } : { uid: Number(uid), innerPid }
   } catch {
     return { innerPid: pid }
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 

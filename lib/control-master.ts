@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import type { Progress, Status, UpgradeRecord } from './control.js'
 import { type Control, type ControlHandlers, openControl } from './control-server.js'
 import { GracefulUpgradeError } from './errors.js'
@@ -7,6 +6,7 @@ import type { Log } from './log.js'
 import type { Master } from './master.js'
 import type { ResolvedOptions } from './options.js'
 import type { UpgradeResult } from './protocol.js'
+import { version } from './version.js'
 
 export interface ControlledMaster {
   readonly master: Master
@@ -112,22 +112,18 @@ function answer({ master, mode, directory, upgrade, stop }: ControlledMaster): C
     }
     if (old === undefined || retired === undefined) return // nobody served: a dead worker was replaced
     const { number: generation, pid } = old
-    const timer = setInterval(showCounts, countInterval)
-    showCounts()
+    const showCounts = async () => {
+      const connections = await old.connections()
+      if (isDraining(old)) onProgress({ stage: 'draining', generation, pid, connections })
+    }
+    const timer = setInterval(() => void showCounts(), countInterval)
+    void showCounts()
     const [{ code, signal }, ms] = await retired.promise
     clearInterval(timer)
     onProgress({ stage: 'retired', generation, pid, ms, code, signal })
 
     function onBooting({ number, pid }: Generation): void {
       onProgress({ stage: 'booting', generation: number, pid })
-    }
-
-    function showCounts(): void {
-      if (old === undefined) return
-      void old.connections().then(connections => {
-        if (isDraining(old))
-          onProgress({ stage: 'draining', generation: old.number, pid: old.pid, connections })
-      })
     }
   }
 
@@ -151,8 +147,4 @@ function answer({ master, mode, directory, upgrade, stop }: ControlledMaster): C
     })
     return { promise, cancel }
   }
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
 }

@@ -18,7 +18,7 @@ import {
 } from './control.js'
 import { GracefulUpgradeError } from './errors.js'
 import { hide } from './hidden-servers.js'
-import { moveIntoPlace, type UnixSocketFile } from './unix-socket.js'
+import { longestSocketPath, moveIntoPlace, type UnixSocketFile } from './unix-socket.js'
 
 /** What a master does when it is asked to. */
 export interface ControlHandlers {
@@ -41,8 +41,6 @@ const patience = 5_000
 const mostConnections = 32
 /** What may wait for a client that doesn't read, in bytes. */
 const mostUnread = 64 * 1_024
-/** `sun_path` without its NUL. */
-const longestPath = process.platform === 'linux' ? 107 : 103
 
 /**
  * Opens the control socket of this process; only its user, and root, can connect.
@@ -146,8 +144,10 @@ async function checkFree(file: string): Promise<void> {
 async function bind(server: Server, asked: string): Promise<UnixSocketFile> {
   const prefix = `${path.dirname(asked)}/.` // in the same directory: its parent may be closed to us
   const longest = Math.max(Buffer.byteLength(asked), Buffer.byteLength(`${prefix}xxxxxx/s`))
-  if (longest > longestPath) {
-    throw new Error(`${asked} is too long: it would take ${longest} bytes, and ${longestPath} is the limit`)
+  if (longest > longestSocketPath) {
+    throw new Error(
+      `${asked} is too long: it would take ${longest} bytes, and ${longestSocketPath} is the limit`
+    )
   }
   const directory = mkdtempSync(prefix)
   const temporary = path.join(directory, 's')

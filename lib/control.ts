@@ -29,18 +29,8 @@ export interface UpgradeRecord {
   readonly message?: string
 }
 
-/** What a master knows of itself and its generations. */
-export interface MasterStatus {
-  readonly state: 'starting' | 'serving' | 'upgrading' | 'replacing' | 'closing'
-  /** The one that serves first, then one that boots, then those that drain. */
-  readonly generations: readonly GenerationStatus[]
-  readonly listeners: readonly ListenerAddress[]
-  /** The last ten, the newest first. */
-  readonly upgrades: readonly UpgradeRecord[]
-}
-
 /** The answer to `status`: `graceful-upgrade status --json` prints it as it is. */
-export interface Status extends MasterStatus {
+export interface Status {
   /** The master's process. */
   readonly pid: number
   readonly mode: 'standalone' | 'supervised'
@@ -50,6 +40,12 @@ export interface Status extends MasterStatus {
   readonly directory: string
   /** Of the master, in milliseconds. */
   readonly uptime: number
+  readonly state: 'starting' | 'serving' | 'upgrading' | 'replacing' | 'closing'
+  /** The one that serves first, then one that boots, then those that drain. */
+  readonly generations: readonly GenerationStatus[]
+  readonly listeners: readonly ListenerAddress[]
+  /** The last ten, the newest first. */
+  readonly upgrades: readonly UpgradeRecord[]
 }
 
 /** How far an upgrade has come. */

@@ -13,7 +13,7 @@ export interface EndingSessions {
 
 export interface EndOptions {
   /** Over this time the sessions are told one after the other, evenly, in milliseconds. 0: all at once. */
-  readonly spread?: number
+  readonly spreadTime?: number
 }
 
 /** From the first word to the last, in milliseconds: at least one round trip (RFC 9113 6.8). */
@@ -48,13 +48,13 @@ export function followSessions(server: Server): void {
  * client then must believe to be served (it calls nghttp2_submit_goaway, and nowhere nghttp2_submit_shutdown_notice).
  * So there is one. A request that crosses it is one that the client may send again.
  */
-export function endSessions(servers: readonly Server[], { spread = 0 }: EndOptions = {}): EndingSessions {
+export function endSessions(servers: readonly Server[], { spreadTime = 0 }: EndOptions = {}): EndingSessions {
   const timers = new Map<ServerHttp2Session, NodeJS.Timeout>()
   const followed = servers.filter(server => sessionsOf.has(server))
   const present = followed.flatMap(server => [...(sessionsOf.get(server) ?? [])])
   for (const server of followed) server.on('session', onSession)
   for (const [index, [session, isReady]] of present.entries()) {
-    const delay = (spread * index) / present.length
+    const delay = (spreadTime * index) / present.length
     if (!isReady) onSession(session)
     else if (delay === 0) tell(session)
     else wait(session, delay, () => tell(session))

@@ -83,7 +83,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   for (const { sockets } of connections.values()) {
     for (const socket of sockets) socket.once('close', onClose)
   }
-  const sessions = endSessions(servers, { spread: options.spreadTime })
+  const sessions = endSessions(servers, options)
   sweep()
   await looked
   clearTimeout(pending)
@@ -97,11 +97,8 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   const { told } = webSockets
   if (held(total) > 0 || told > 0) {
     const ms = Math.round(performance.now() - start)
-    const finished = ended - (handover?.report.moved ?? 0)
-    log.info(
-      { reason: options.reason(), ms, ...handover?.report, finished, told, cut: cutSockets.size },
-      'drained'
-    )
+    const counts = { finished: ended - (handover?.report.moved ?? 0), told, cut: cutSockets.size }
+    log.info({ reason: options.reason(), ms, ...handover?.report, ...counts }, 'drained')
   }
 
   function onClose(this: Socket): void {

@@ -13,6 +13,7 @@ import type {
   TicketKeys,
   UpgradeResult
 } from './protocol.js'
+import { createRespawn } from './respawn.js'
 import type { WorkerStart } from './worker.js'
 
 /** The process that stays: it starts generations, and knows which one serves. */
@@ -42,7 +43,6 @@ export interface MasterEvents {
   ready: [UpgradeResult]
   /** It never will; so long, in milliseconds, after its start. */
   failed: [Generation, GracefulUpgradeError, number]
-  draining: [Generation]
   /** So long, in milliseconds, after it began to drain. */
   retired: [Generation, Ending, number]
   /** An upgrade was asked for, and none has begun. */
@@ -78,20 +78,13 @@ type Phase =
   | { readonly name: 'replacing'; readonly attempt: Promise<UpgradeResult>; readonly next: Generation }
   | { readonly name: 'closing'; readonly done: Promise<number>; readonly ending: readonly Generation[] }
 
-/** Pauses before a dead worker is replaced, in milliseconds: the first time at once, the last one again and again. */
-const pauses = [0, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000]
-/** A worker that has served for this long counts as healthy: its death starts from the first pause again. */
-const healthyTime = 10_000
-/** After so many attempts in a row without a healthy worker, whoever started this process had better know. */
-const mostFailures = 12
-
 export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptions): Master {
   const events = new EventEmitter<MasterEvents>()
   const retiring = new Set<Generation>()
   const deaths = new WeakMap<Generation, { readonly ending: Ending; readonly served: number }>()
   const since = new WeakMap<Generation, number>()
   let number = 'number' in first ? first.number : 0
-  let failures = 0
+  const respawn = createRespawn()
   /** As far as they are known: a dead worker can't be asked. */
   let ticketKeys: readonly TicketKeys[] = []
   let phase: Phase = 'number' in first ? { name: 'serving', current: first } : begin(first)
@@ -204,7 +197,6 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
     const begun = performance.now()
     retiring.add(old)
     since.set(old, begun)
-    events.emit('draining', old)
     if (old.pid === process.pid) onRetire?.()
     void old.retire().then(({ code, signal }) => {
       const ms = Math.round(performance.now() - begun)
@@ -237,7 +229,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
       void close(null).then(() => onEnd(0))
       return
     }
-    if (death.served >= healthyTime) failures = 0
+    respawn.died(death.served)
     log.error(
       { generation: generation.number, generationPid: generation.pid, code, signal },
       'generation died'
@@ -248,9 +240,9 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   }
 
   function replace(dead: Generation): void {
-    if (failures >= mostFailures) return giveUp()
+    const pause = respawn.nextPause()
+    if (pause === undefined) return giveUp()
     const hurry = new AbortController()
-    const pause = pauses[Math.min(failures++, pauses.length - 1)] ?? 0
     const attempt = replaceAfter(pause, dead, hurry.signal)
     phase = { name: 'replacing', attempt, hurry }
     attempt.catch(() => {
@@ -259,7 +251,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   }
 
   function giveUp(): void {
-    const detail = `${failures} attempts in a row; look for the reason in the lines above, and start it again`
+    const detail = `${respawn.attempts} attempts in a row; look for the reason in the lines above, and start it again`
     log.fatal({ err: new GracefulUpgradeError('GRACEFUL_UPGRADE_GAVE_UP', detail) }, 'given up')
     void close(null).then(() => onEnd(1))
   }

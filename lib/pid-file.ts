@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { GracefulUpgradeError } from './errors.js'
+import { isAlive } from './is-alive.js'
 
 /** The file that tells others which process to signal. */
 export interface PidFile {
@@ -149,13 +150,5 @@ function attempt(detail: string, action: () => void): void {
   } catch (cause) {
     const reason = (cause as NodeJS.ErrnoException).code
     throw new GracefulUpgradeError('GRACEFUL_UPGRADE_PID_FILE', `${detail} (${reason})`, { cause })
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }

@@ -1,5 +1,6 @@
 import { readFileSync, realpathSync } from 'node:fs'
 import path from 'node:path'
+import { onFreePorts } from './node-flags.js'
 import { privateVariables } from './protocol.js'
 
 /** How the next generation is started: what a restart of the service would run. */
@@ -155,37 +156,4 @@ function resolves(realpath: RestartEnvironment['realpath'], file: string): strin
   } catch {
     return undefined
   }
-}
-
-/**
- * `--inspect=HOST:PORT` on a free port, as the old generation still has the other; and without waiting for a
- * debugger (`--inspect-brk`, `--inspect-wait`), as nobody would be there to go on before `readyTimeout`.
- */
-export function onFreePorts(flags: readonly string[]): string[] {
-  return flags.map((flag, index) => {
-    const [option = '', address = ''] = splitAtEquals(flag)
-    switch (option.replaceAll('_', '-')) {
-      case '--inspect':
-      case '--inspect-brk':
-      case '--inspect-wait': {
-        const host = /^\d*$/.test(address) ? '' : address.replace(/:\d+$/, '')
-        return `--inspect=${host === '' ? '' : `${host}:`}0`
-      }
-      case '--inspect-port':
-      case '--debug-port':
-        return flag.includes('=') ? '--inspect-port=0' : flag
-      default:
-        return isPortOf(flags[index - 1]) ? '0' : flag
-    }
-  })
-}
-
-/** Whether the word behind this one is the inspector's port. */
-function isPortOf(flag: string | undefined): boolean {
-  return flag !== undefined && /^--(?:inspect|debug)[-_]port$/.test(flag)
-}
-
-function splitAtEquals(flag: string): string[] {
-  const equals = flag.indexOf('=')
-  return equals === -1 ? [flag] : [flag.slice(0, equals), flag.slice(equals + 1)]
 }

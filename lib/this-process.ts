@@ -6,6 +6,7 @@ import { isMainThread } from 'node:worker_threads'
 import { createApplication } from './application.js'
 import { GracefulUpgradeError } from './errors.js'
 import type { Instance } from './instance.js'
+import { isAlive } from './is-alive.js'
 import { watchListeners } from './listeners.js'
 import { inheritanceVariable, type OpenListener, readInheritance, type UpgradeResult } from './protocol.js'
 import { captureRestartContext } from './restart-context.js'
@@ -100,12 +101,4 @@ export function remove(instance: Instance): void {
   if (application.ending || [...application.instances].some(({ app }) => app.server.listening)) return
   role?.leave()
   if (role !== worker) role = undefined
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }

@@ -25,7 +25,7 @@ export function readTicketKeys(listeners: readonly Listening[]): TicketKeys[] {
  * ticket keys, a session id context. And a server that would ask for other clients takes none: who resumes isn't
  * asked for a certificate again, and would get in by what it proved to the older one, if anything.
  */
-export function applyTicketKeys(
+function applyTicketKeys(
   server: Server,
   { keys, sessionIdContext, clients }: Omit<TicketKeys, 'listener'>
 ): void {

@@ -13,8 +13,8 @@ export interface UnixSocketFile {
   remove(): void
 }
 
-/** `sun_path` without its NUL, as it was spelled in `listen()`. */
-const longestPath = process.platform === 'linux' ? 107 : 103
+/** Longest path of a Unix socket, as it is spelled in `listen()`, in bytes: `sun_path` without its NUL. */
+export const longestSocketPath = process.platform === 'linux' ? 107 : 103
 
 /** Whether a path names a file: not so an abstract socket of Linux, or a pipe of Windows. */
 export function isSocketFile(asked: string): boolean {
@@ -34,7 +34,7 @@ export function temporaryName(asked: string): string | undefined {
     const random = Math.random().toString(36).slice(2, 6)
     const letters = random.replace(/^\d/, digit => 'ghijklmnop'.charAt(Number(digit)))
     const name = path.join(path.dirname(asked), `.${letters}`)
-    if (Buffer.byteLength(name) > longestPath) return undefined
+    if (Buffer.byteLength(name) > longestSocketPath) return undefined
     if (lstatSync(name, { throwIfNoEntry: false }) === undefined) return name
   }
   return undefined

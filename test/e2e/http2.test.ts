@@ -244,7 +244,7 @@ t.test('sessions are told one after the other over the time that is asked for', 
     await client.frame(({ stream }) => stream === 1)
   }
   const begun = performance.now()
-  const sessions = endSessions([server], { spread: 800 })
+  const sessions = endSessions([server], { spreadTime: 800 })
   const told = await Promise.all(clients.map(client => client.frame(({ type }) => type === types.goaway)))
   const times = told.map(({ time }) => time - begun)
   t.comment(JSON.stringify(times))
