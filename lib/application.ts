@@ -2,6 +2,7 @@ import type { Server } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { type ConnectionCounts, connectionsOf, countConnections } from './connections.js'
 import { type DrainReason, drain } from './drain.js'
+import { type DrainReport, sumReports } from './drain-report.js'
 import type { Ending, Generation } from './generation.js'
 import type { Instance } from './instance.js'
 import type { Listeners } from './listeners.js'
@@ -32,6 +33,8 @@ export interface Application {
    * hook fails or `closeTimeout` passes.
    */
   end(reason: DrainReason, relay?: Relay): Promise<0 | 1>
+  /** What has become of its connections, once all drains are over. */
+  report(): DrainReport | null
 }
 
 export function createApplication(listeners: Listeners): Application {
@@ -39,6 +42,7 @@ export function createApplication(listeners: Listeners): Application {
   let first: Instance | undefined
   let ended: Promise<0 | 1> | undefined
   let reason: DrainReason = 'upgrade'
+  let reports: readonly (() => DrainReport)[] = []
 
   return {
     instances,
@@ -79,7 +83,8 @@ export function createApplication(listeners: Listeners): Application {
         }
       )
       return ended
-    }
+    },
+    report: () => sumReports(reports.map(report => report())) ?? null
   }
 
   function longestDrain(): number {
@@ -103,7 +108,7 @@ export function createApplication(listeners: Listeners): Application {
       .map(({ server }) => server)
       .filter(server => !owned.has(server))
 
-    await Promise.all([
+    reports = await Promise.all([
       ...members.map(instance => instance.drain(reason, relay)),
       drain(others, { ...options, reason: () => reason, relay, addressOf: listeners.addressOf, log: log() })
     ])
@@ -138,7 +143,10 @@ export function generationHere(
     upgrading(value) {
       application.upgrading = value
     },
-    retire: () => end('upgrade'),
+    async retire() {
+      const ending = await end('upgrade')
+      return { ...ending, report: application.report() }
+    },
     close: () => end('close'),
     adopt: async () => 'unavailable', // a generation never follows on one that runs elsewhere
     kill() {}, // who asks for it ends the process

@@ -24,6 +24,7 @@ Runs a server that registers fastify-graceful-upgrade, and upgrades it on SIGHUP
   --drain-timeout MS     longest time in which the old one lets its requests finish (30000)
   --close-timeout MS     longest time of its onClose hooks (10000)
   --spread-time MS       time over which WebSockets and HTTP/2 sessions are told to end (1000)
+  --idle-spread-time MS  time over which idle connections that don't move are ended; false for not at all (false)
   --claim-timeout MS     how long a new generation waits for listeners that are not asked for (5000)
   --poll-interval MS     longest pause between two looks at idle connections (500)
   --handover HOW         idle, all or false: which open connections go to the new generation (idle)

@@ -94,6 +94,11 @@ function follow(server: Server): Connections {
   }
 }
 
+/** Whether a server speaks plain HTTP/1.1: its connections are moved, no others. */
+export function isMovable(server: Server): boolean {
+  return server instanceof http.Server
+}
+
 /** Node.js has no name for the classes of its HTTP/2 servers. */
 export function isHttp2(server: Server): boolean {
   return 'updateSettings' in server

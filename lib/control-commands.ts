@@ -2,6 +2,7 @@ import { stripVTControlCharacters } from 'node:util'
 import type { ConnectionCounts, ConnectionState } from './connections.js'
 import type { Progress, Status } from './control.js'
 import { ask, findMaster } from './control-client.js'
+import { type DrainReport, type Fate, isDrainReport, totalFate } from './drain-report.js'
 import { GracefulUpgradeError } from './errors.js'
 
 /** Where a command writes to: `process` is one. */
@@ -131,7 +132,9 @@ export function createProgressView(
       case 'draining':
         return drain(`generation ${generation} draining${counts(progress.connections)}`)
       case 'retired':
-        return line(`${name} retired after ${duration(progress.ms)}${ending(progress.code, progress.signal)}`)
+        return line(
+          `${name} retired after ${duration(progress.ms)}${ending(progress)}${fates(progress.report)}`
+        )
     }
   }
 
@@ -178,9 +181,18 @@ function counts(connections: ConnectionCounts | null): string {
   return `: ${some.map(state => `${connections[state]} ${state}`).join(', ') || 'no connections'}`
 }
 
-function ending(code: number | null, signal: string | null): string {
+function ending({ code, signal }: Extract<Progress, { stage: 'retired' }>): string {
   if (signal !== null) return `, by ${signal}`
   return code === 0 ? '' : `, with exit code ${code}`
+}
+
+const ways: readonly (keyof Fate)[] = ['moved', 'finished', 'told', 'cut']
+
+/** What became of the connections, as far as there were any. */
+function fates(report: DrainReport | null | undefined): string {
+  const total = report && totalFate(report)
+  const some = ways.filter(way => total && total[way] > 0)
+  return some.length === 0 ? '' : `: ${some.map(way => `${total?.[way]} ${way}`).join(', ')}`
 }
 
 /** @param ms milliseconds @returns `0.4 s`, `2 min 5 s`, `3 h 4 min` or `2 d 3 h` */
@@ -211,9 +223,11 @@ export function statusTable(status: Status, now = Date.now()): string {
     ],
     [['LISTENER', 'BOUND'], ...listeners.map(({ key, bound }) => [key, bound])],
     [
-      ['UPGRADE', 'PID', 'AGE', 'TOOK', 'RESULT'],
-      ...upgrades.map(({ generation, pid, at, ms, result, message }) => [
-        ...[generation, pid, duration(now - at), duration(ms), message ? `${result}: ${message}` : result]
+      ['UPGRADE', 'PID', 'AGE', 'TOOK', ...ways.map(name => name.toUpperCase()), 'RESULT'],
+      ...upgrades.map(({ generation, pid, at, ms, result, message, report }) => [
+        ...[generation, pid, duration(now - at), duration(ms)],
+        ...ways.map(way => (isDrainReport(report) ? totalFate(report)[way] : '-')),
+        message ? `${result}: ${message}` : result
       ])
     ]
   ]

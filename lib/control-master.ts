@@ -1,7 +1,7 @@
 import type { Progress, Status, UpgradeRecord } from './control.js'
 import { type Control, type ControlHandlers, openControl } from './control-server.js'
 import { GracefulUpgradeError } from './errors.js'
-import type { Ending, Generation } from './generation.js'
+import type { Generation, Retirement } from './generation.js'
 import type { Log } from './log.js'
 import type { Master } from './master.js'
 import type { ResolvedOptions } from './options.js'
@@ -60,6 +60,10 @@ function answer({ master, mode, directory, upgrade, stop }: ControlledMaster): C
   events.on('failed', ({ number: generation, pid }, { code: result, message }, ms) =>
     remember({ generation, pid, ms, result, message })
   )
+  events.on('retired', ({ number }, { report }) => {
+    const next = upgrades.findLast(({ generation, result }) => result === 'ready' && generation > number)
+    if (next !== undefined) upgrades[upgrades.indexOf(next)] = { ...next, report }
+  })
   return {
     status,
     reload,
@@ -118,9 +122,9 @@ function answer({ master, mode, directory, upgrade, stop }: ControlledMaster): C
     }
     const timer = setInterval(() => void showCounts(), countInterval)
     void showCounts()
-    const [{ code, signal }, ms] = await retired.promise
+    const [{ code, signal, report }, ms] = await retired.promise
     clearInterval(timer)
-    onProgress({ stage: 'retired', generation, pid, ms, code, signal })
+    onProgress({ stage: 'retired', generation, pid, ms, code, signal, report })
 
     function onBooting({ number, pid }: Generation): void {
       onProgress({ stage: 'booting', generation: number, pid })
@@ -133,16 +137,16 @@ function answer({ master, mode, directory, upgrade, stop }: ControlledMaster): C
       .some(tenure => tenure.generation === generation && tenure.state === 'draining')
   }
 
-  function whenRetired(generation: Generation): { promise: Promise<[Ending, number]>; cancel(): void } {
+  function whenRetired(generation: Generation): { promise: Promise<[Retirement, number]>; cancel(): void } {
     let cancel = () => {}
-    const promise = new Promise<[Ending, number]>(resolve => {
+    const promise = new Promise<[Retirement, number]>(resolve => {
       events.on('retired', onRetired)
       cancel = () => events.off('retired', onRetired)
 
-      function onRetired(old: Generation, ending: Ending, ms: number): void {
+      function onRetired(old: Generation, retirement: Retirement, ms: number): void {
         if (old !== generation) return
         cancel()
-        resolve([ending, ms])
+        resolve([retirement, ms])
       }
     })
     return { promise, cancel }

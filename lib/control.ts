@@ -2,6 +2,7 @@
 import { existsSync, lstatSync } from 'node:fs'
 import net from 'node:net'
 import type { ConnectionCounts } from './connections.js'
+import { type DrainReport, isDrainReport } from './drain-report.js'
 import type { ErrorCode } from './errors.js'
 import type { ListenerAddress, UpgradeResult } from './protocol.js'
 
@@ -27,6 +28,8 @@ export interface UpgradeRecord {
   /** 'ready', or why it failed. */
   readonly result: 'ready' | ErrorCode
   readonly message?: string
+  /** What became of the connections of the generation before it, once that has retired; null if it didn't say. */
+  readonly report?: DrainReport | null
 }
 
 /** The answer to `status`: `graceful-upgrade status --json` prints it as it is. */
@@ -67,6 +70,8 @@ export type Progress =
       readonly ms: number
       readonly code: number | null
       readonly signal: string | null
+      /** What became of its connections; null if it didn't say. */
+      readonly report: DrainReport | null
     }
 
 export const commands = ['status', 'reload', 'stop'] as const
@@ -189,8 +194,14 @@ function isProgress(value: unknown): value is Progress {
   return (
     Number.isInteger(generation) &&
     Number.isInteger(pid) &&
-    (!isTimed || typeof (rest as { ms?: unknown }).ms === 'number')
+    (!isTimed || typeof (rest as { ms?: unknown }).ms === 'number') &&
+    (stage !== 'retired' || isReport((rest as { report?: unknown }).report))
   )
+}
+
+/** A master of an older version has none. */
+function isReport(value: unknown): boolean {
+  return value == null || isDrainReport(value)
 }
 
 function isRefusal(value: unknown): value is Refusal {

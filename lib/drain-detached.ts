@@ -20,11 +20,10 @@ export interface WebSocketsOptions {
   readonly begin: Promise<unknown>
   /** Ends the wait: whoever is left then is told at once. */
   readonly signal: AbortSignal
+  onTold(socket: Socket): void
 }
 
 export interface EndingWebSockets {
-  /** How many were told. */
-  readonly told: number
   /** Resolves when those have been told that were there in the beginning. */
   readonly firstTold: Promise<void>
   /** Tells those whose handshake was not over then. */
@@ -37,15 +36,11 @@ export interface EndingWebSockets {
  */
 export function endWebSockets(
   servers: Iterable<Connections>,
-  { reason, spreadTime, begin, signal }: WebSocketsOptions
+  { reason, spreadTime, begin, signal, onTold }: WebSocketsOptions
 ): EndingWebSockets {
   const lists = [...servers]
-  let told = 0
   let isLate = false
   return {
-    get told() {
-      return told
-    },
     firstTold: tellFirst(),
     tellLate() {
       if (!isLate) return
@@ -74,7 +69,7 @@ export function endWebSockets(
     if (webSocket === undefined) return // it has gone meanwhile
     const [code, text] = closeCodes[reason()]
     webSocket.close(code, text)
-    told++
+    onTold(socket)
   }
 }
 

@@ -14,6 +14,7 @@ export interface EndingSessions {
 export interface EndOptions {
   /** Over this time the sessions are told one after the other, evenly, in milliseconds. 0: all at once. */
   readonly spreadTime?: number
+  onTold?(): void
 }
 
 /** From the first word to the last, in milliseconds: at least one round trip (RFC 9113 6.8). */
@@ -48,7 +49,10 @@ export function followSessions(server: Server): void {
  * client then must believe to be served (it calls nghttp2_submit_goaway, and nowhere nghttp2_submit_shutdown_notice).
  * So there is one. A request that crosses it is one that the client may send again.
  */
-export function endSessions(servers: readonly Server[], { spreadTime = 0 }: EndOptions = {}): EndingSessions {
+export function endSessions(
+  servers: readonly Server[],
+  { spreadTime = 0, onTold }: EndOptions = {}
+): EndingSessions {
   const timers = new Map<ServerHttp2Session, NodeJS.Timeout>()
   const followed = servers.filter(server => sessionsOf.has(server))
   const present = followed.flatMap(server => [...(sessionsOf.get(server) ?? [])])
@@ -74,23 +78,29 @@ export function endSessions(servers: readonly Server[], { spreadTime = 0 }: EndO
   /** Told with the client's settings; where none come, it isn't waited for. */
   function onSession(session: ServerHttp2Session): void {
     session.once('remoteSettings', () => tell(session))
-    wait(session, noticeTime, () => session.close())
+    wait(session, noticeTime, () => end(session))
   }
 
   function tell(session: ServerHttp2Session): void {
     if (session.closed || session.destroyed) return
-    let end: number | undefined
-    const first = session.encrypted ? () => session.close() : giveNotice
+    let deadline: number | undefined
+    const first = session.encrypted ? () => end(session) : giveNotice
     session.once('stream', first)
     wait(session, noticeTime, first)
 
     function giveNotice(): void {
-      end ??= performance.now() + noticeTime
+      deadline ??= performance.now() + noticeTime
       if (session.closed || session.destroyed) return
-      if (writeAtOnce(session, notice)) wait(session, noticeTime, () => session.close())
-      else if (performance.now() < end) wait(session, retryTime, giveNotice)
-      else session.close()
+      if (writeAtOnce(session, notice)) wait(session, noticeTime, () => end(session))
+      else if (performance.now() < deadline) wait(session, retryTime, giveNotice)
+      else end(session)
     }
+  }
+
+  function end(session: ServerHttp2Session): void {
+    if (session.closed || session.destroyed) return
+    onTold?.()
+    session.close()
   }
 
   /** One timer a session, gone with it. */

@@ -1,12 +1,14 @@
 import type { Server, Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
-import { type ConnectionState, connectionsOf, countConnections } from './connections.js'
+import { type ConnectionState, connectionsOf, countConnections, isMovable } from './connections.js'
 import { endWebSockets } from './drain-detached.js'
 import { announceClose } from './drain-http1.js'
 import { endSessions } from './drain-http2.js'
-import { createHandover, type Handover, isMovable } from './handover.js'
+import { createQuota } from './drain-idle.js'
+import { type DrainReport, totalFate } from './drain-report.js'
+import { createTally } from './drain-tally.js'
+import { type Handover, prepareHandover } from './handover.js'
 import { closeLingering } from './lingering-close.js'
-import { connectionsAtRest } from './node-internals.js'
 import type { ListenerAddress, Relay } from './protocol.js'
 import { holdClose, stopAccepting } from './stop-accepting.js'
 
@@ -25,8 +27,10 @@ export interface DrainOptions {
   readonly handover: 'idle' | 'all' | false
   readonly relay: Relay | undefined
   readonly addressOf: (server: Server) => ListenerAddress | undefined
-  /** Time over which WebSockets are told, in milliseconds. */
+  /** Time over which WebSockets and HTTP/2 sessions are told, in milliseconds. */
   readonly spreadTime: number
+  /** Time over which idle connections that don't move are ended, in milliseconds. */
+  readonly idleSpreadTime: number | false
   /** Resolves when the application has said goodbye itself; its WebSockets are told then. */
   readonly farewell?: Promise<unknown>
 }
@@ -45,8 +49,9 @@ const cutTime = 100
  *
  * Resolves when no HTTP connection is left, and WebSockets have been told. Detached ones don't hold it up further, as
  * in Go; but they too are cut at the deadline, so that a `close()` that waits for them ends. Never rejects.
+ * @returns what has become of the connections so far
  */
-export async function drain(servers: readonly Server[], options: DrainOptions): Promise<void> {
+export async function drain(servers: readonly Server[], options: DrainOptions): Promise<() => DrainReport> {
   const { pollInterval, drainTimeout, log } = options
   const start = performance.now()
   const deadline = start + drainTimeout
@@ -54,21 +59,16 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   const releaseClose = servers.map(holdClose)
   const gone = Promise.all(servers.map(stopAccepting))
   const total = countConnections(connections.values())
-  const handover = prepareHandover(servers, options, held(total), onHandoverReady)
+  const handover = beginHandover()
+  const tally = createTally(lookSoon)
+  const report = () => tally.report(handover?.report)
+  const quota = createQuota(options.idleSpreadTime)
 
   if (held(total) > 0) log.info({ reason: options.reason(), connections: total }, 'draining')
 
   const { promise: looked, resolve: done } = withResolvers()
   const timeUp = new AbortController()
   const timeUpTimer = setTimeout(() => timeUp.abort(), drainTimeout)
-  const webSockets = endWebSockets(connections.values(), {
-    reason: options.reason,
-    spreadTime: options.spreadTime,
-    begin: Promise.race([options.farewell, aborted(timeUp.signal)]),
-    signal: timeUp.signal
-  })
-  const cutSockets = new Set<Socket>()
-  let ended = 0
   const touched = new Map<Server, Set<Socket>>(servers.map(server => [server, new Set()]))
   let pending: NodeJS.Timeout | undefined
   let soon: NodeJS.Timeout | NodeJS.Immediate | undefined
@@ -76,14 +76,21 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   let logged = start
   let lookTime = 0
   let finished = false
+  const webSockets = endWebSockets(connections.values(), {
+    reason: options.reason,
+    spreadTime: options.spreadTime,
+    begin: Promise.race([options.farewell, aborted(timeUp.signal)]),
+    signal: timeUp.signal,
+    onTold: socket => tally.told('webSocket', socket)
+  })
   const announcement = announceClose(connections, {
     wants: socket => options.handover !== 'all' || options.reason() === 'close' || !handover?.mayTake(socket),
     onResponseEnd: touch
   })
-  for (const { sockets } of connections.values()) {
-    for (const socket of sockets) socket.once('close', onClose)
-  }
-  const sessions = endSessions(servers, options)
+  const sessions = endSessions(servers, {
+    spreadTime: options.spreadTime,
+    onTold: () => tally.told('http2')
+  })
   sweep()
   await looked
   clearTimeout(pending)
@@ -94,16 +101,23 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   clearTimeout(timeUpTimer)
   cutDetachedAtDeadline()
   for (const release of releaseClose) release()
-  const { told } = webSockets
-  if (held(total) > 0 || told > 0) {
-    const ms = Math.round(performance.now() - start)
-    const counts = { finished: ended - (handover?.report.moved ?? 0), told, cut: cutSockets.size }
-    log.info({ reason: options.reason(), ms, ...handover?.report, ...counts }, 'drained')
+  logDrained()
+  return report
+
+  function beginHandover(): Handover | undefined {
+    const { handover, relay, addressOf } = options
+    if (handover === false || relay === undefined || options.reason() !== 'upgrade') return undefined
+    const settings = { relay, addressOf, total: held(total), drainTimeout, onReady: onHandoverReady }
+    return prepareHandover(servers, settings, log)
   }
 
-  function onClose(this: Socket): void {
-    if (!cutSockets.has(this)) ended++
-    lookSoon()
+  function logDrained(): void {
+    const { kinds, ...moves } = report()
+    const { finished, told, cut } = totalFate({ kinds })
+    if (held(total) === 0 && told === 0) return
+    const ms = Math.round(performance.now() - start)
+    const moved = handover && { moved: handover.report.moved, ...moves }
+    log.info({ reason: options.reason(), ms, ...moved, finished, told, cut, kinds }, 'drained')
   }
 
   function sweep(): void {
@@ -144,54 +158,72 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
       left += list.sockets.size
       const some = touched.get(server)
       if (some === undefined || some.size === 0) continue
-      for (const [socket, state] of list.states(some)) act(server, socket, state, true)
+      for (const [socket, state] of list.states(some)) {
+        if (!mayEnd(server, socket, state)) consider(server, socket, state, true)
+        else if (options.idleSpreadTime === false) closeLingering(socket)
+      }
       some.clear()
     }
     lookTime = performance.now() - begun
     if (left === 0) done()
   }
 
-  /** @returns whether the connection is still one to wait for */
-  function act(server: Server, socket: Socket, state: ConnectionState, justIdle: boolean): boolean {
-    if (options.reason() === 'close') {
-      const isOver = state === 'idle' || (state === 'fresh' && performance.now() - start >= freshTimeout)
-      if (!isOver || handover?.isAway(socket)) return true
-      closeLingering(socket)
-      return false
-    }
-    const isAtRest = state === 'idle' || state === 'fresh'
-    if (isAtRest && handover !== undefined && isMovable(server))
-      handover.consider(server, socket, state, justIdle)
-    return true
+  /** Whether a connection is over: nothing is under way on it, and it neither moves nor is waited for. */
+  function mayEnd(server: Server, socket: Socket, state: ConnectionState): boolean {
+    const isOver = state === 'idle' || (state === 'fresh' && performance.now() - start >= freshTimeout)
+    if (!isOver || handover?.isAway(socket)) return false
+    if (options.reason() === 'close') return true
+    return options.idleSpreadTime !== false && !(isMovable(server) && handover?.mayTake(socket))
+  }
+
+  function consider(server: Server, socket: Socket, state: ConnectionState, justIdle: boolean): void {
+    if (options.reason() === 'close' || handover === undefined || !isMovable(server)) return
+    if (state === 'idle' || state === 'fresh') handover.consider(server, socket, state, justIdle)
   }
 
   function look(): void {
     const now = performance.now()
+    const over: [Socket, ConnectionState][] = []
     const counts = { fresh: 0, idle: 0, active: 0, detached: 0 }
     for (const [server, list] of connections) {
       for (const [socket, state] of list.states()) {
-        if (act(server, socket, state, false)) counts[state]++
+        tally.see(server, list, socket, state)
+        if (mayEnd(server, socket, state)) over.push([socket, state])
+        else {
+          counts[state]++
+          consider(server, socket, state, false)
+        }
       }
     }
+    const most = quota(over.length)
+    for (const [socket] of over.slice(0, most)) {
+      closeLingering(socket)
+      counts.active++ // until it has closed, too
+    }
+    for (const [, state] of over.slice(most)) counts[state]++
     if (held(counts) === 0) return done()
     const ms = Math.round(now - start)
     const reason = options.reason()
     if (now >= deadline) {
       log.warn({ reason, ms, connections: counts }, 'drain timed out, cutting connections')
-      sessions.cut()
-      for (const list of connections.values()) {
-        for (const [socket, state] of list.states()) {
-          if (state === 'detached') continue
-          cutSockets.add(socket)
-          if (handover?.isAway(socket)) socket.destroy()
-          else cut(socket)
-        }
-      }
+      cutAll()
       return done()
     }
     if (now - logged >= logInterval) {
       logged = now
       log.info({ reason, ms, connections: counts }, 'draining')
+    }
+  }
+
+  function cutAll(): void {
+    sessions.cut()
+    for (const list of connections.values()) {
+      for (const [socket, state] of list.states()) {
+        if (state === 'detached') continue
+        tally.cut(socket)
+        if (handover?.isAway(socket)) socket.destroy()
+        else cut(socket)
+      }
     }
   }
 
@@ -203,7 +235,10 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
         const left = [...connections.values()].flatMap(({ sockets }) => [...sockets])
         if (left.length > 0)
           log.warn({ reason: options.reason(), detached: left.length }, 'cutting detached connections')
-        for (const socket of left) cut(socket)
+        for (const socket of left) {
+          tally.cut(socket)
+          cut(socket)
+        }
       },
       Math.max(deadline - performance.now(), 0)
     )
@@ -214,24 +249,6 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
       })
       .catch(() => {})
   }
-}
-
-function prepareHandover(
-  servers: readonly Server[],
-  options: DrainOptions,
-  total: number,
-  onReady: () => void
-): Handover | undefined {
-  const { reason, handover, relay, addressOf, drainTimeout, log } = options
-  const movable = servers.filter(isMovable)
-  if (reason() !== 'upgrade' || handover === false || relay === undefined || movable.length === 0)
-    return undefined
-  if (movable.every(server => connectionsAtRest(server) !== undefined))
-    return createHandover({ relay, addressOf, total, drainTimeout, onReady })
-  log.warn(
-    'this version of Node.js hides what handover needs: each connection waits for one more request instead'
-  )
-  return undefined
 }
 
 function held({ fresh, idle, active }: { fresh: number; idle: number; active: number }): number {

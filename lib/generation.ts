@@ -1,10 +1,16 @@
 import type { ConnectionCounts } from './connections.js'
+import type { DrainReport } from './drain-report.js'
 import type { OpenListener, Relay, TicketKeys } from './protocol.js'
 
 /** How a process ended. */
 export interface Ending {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
+}
+
+/** How a generation ended that made way for the next one; the report is null where it couldn't give one. */
+export interface Retirement extends Ending {
+  readonly report: DrainReport | null
 }
 
 /**
@@ -31,7 +37,7 @@ export interface Generation {
   /** An upgrade of it has begun, or is over. */
   upgrading(value: boolean): void
   /** A next generation serves: drain, close, end. Resolves when it has ended. */
-  retire(): Promise<Ending>
+  retire(): Promise<Retirement>
   /** Takes a connection of an older generation. */
   readonly adopt: Relay
   /** Nobody follows: drain, close, end; also where it drains for a next one already. Resolves when it has ended. */

@@ -1,17 +1,16 @@
-import http from 'node:http'
+import type http from 'node:http'
 import type { Server, Socket } from 'node:net'
-import { idleTimeLeft, setIdleUntil } from './connections.js'
-import { closeLingering } from './lingering-close.js'
-import type { Listener } from './listeners.js'
+import { idleTimeLeft, isMovable } from './connections.js'
+import type { Log } from './log.js'
 import {
   connectionHandle,
+  connectionsAtRest,
   currentResponse,
   isFlushed,
-  type RawHandle,
-  stopHandle,
-  wrapAccepted
+  stopHandle
 } from './node-internals.js'
-import type { ConnectionOffer, ListenerAddress, OfferAnswer, Relay } from './protocol.js'
+import type { ListenerAddress, OfferAnswer, Relay } from './protocol.js'
+import { silenceRequestTimeout } from './request-timeout.js'
 
 /**
  * Gives the connections of a draining generation to the next one, open. At every instant exactly one process reads
@@ -65,18 +64,23 @@ const offerWindow = 2
  * time: the code of a process that has just started is slow until it is compiled, and must not meet the whole load.
  */
 const slowStart = 1_000
-/** Ends of idle connections are rounded up to this many milliseconds. */
-const timerStep = 100
-/** So long before a server may first end a connection for its silence, that is prevented, in milliseconds. */
-const timeoutMargin = 1_000
 
-export function createHandover({
-  relay,
-  addressOf,
-  total,
-  drainTimeout,
-  onReady
-}: HandoverOptions): Handover {
+/** @returns undefined where none of these servers has connections that can be moved */
+export function prepareHandover(
+  servers: readonly Server[],
+  options: HandoverOptions,
+  log: Log
+): Handover | undefined {
+  const movable = servers.filter(isMovable)
+  if (movable.length === 0) return undefined
+  if (movable.every(server => connectionsAtRest(server) !== undefined)) return createHandover(options)
+  log.warn(
+    'this version of Node.js hides what handover needs: each connection waits for one more request instead'
+  )
+  return undefined
+}
+
+function createHandover({ relay, addressOf, total, drainTimeout, onReady }: HandoverOptions): Handover {
   const first = new Map<Socket, Candidate>()
   const rest = new Map<Socket, Candidate>()
   const away = new Set<Socket>()
@@ -198,88 +202,4 @@ function stopReading(socket: Socket, state: 'idle' | 'fresh'): () => void {
     if (timeout) socket.setTimeout(timeout)
     startReading()
   }
-}
-
-/**
- * Takes over a connection from an older generation: from here on it is like one that this server has accepted.
- * @returns false, with the handle closed, where it can't be taken
- */
-export function adopt(listeners: readonly Listener[], offer: ConnectionOffer, handle: RawHandle): boolean {
-  const { key, bound } = offer.listener
-  const listener =
-    listeners.find(candidate => candidate.key === key) ?? listeners.find(other => other.bound === bound)
-  const socket = listener && isAdopter(listener.server) ? wrapAccepted(listener.server, handle) : undefined
-  if (listener === undefined || socket === undefined) {
-    handle.close()
-    return false
-  }
-  const { server } = listener
-  server.emit('connection', socket)
-  if (offer.idleTime !== null) endQuietlyAfter(offer.idleTime, socket, server)
-  return true
-}
-
-/** Whether a server speaks plain HTTP/1.1: its connections are moved, no others. */
-export function isMovable(server: Server): boolean {
-  return server instanceof http.Server
-}
-
-function isAdopter(server: Server): boolean {
-  return isMovable(server) && server.listening
-}
-
-/**
- * The parser is new and waits for a first request, for which `headersTimeout` applies: a 408 would follow. But the
- * connection is an idle one, which ends without a word after its keep-alive time.
- */
-function endQuietlyAfter(idleTime: number, socket: Socket, server: Server): void {
-  // Connections that end at different times have a list of timers each; few lists are fast ones.
-  const time = Math.ceil(idleTime / timerStep) * timerStep
-  setIdleUntil(socket, performance.now() + idleTime)
-  const limit = Math.max(firstTimeout(server as http.Server) - timeoutMargin, 0)
-  const end = setTimeout(() => isUnread() && closeLingering(socket), time)
-  const silence =
-    limit < time ? setTimeout(() => isUnread() && silenceRequestTimeout(socket), limit) : undefined
-  end.unref()
-  silence?.unref()
-  socket.once('close', () => {
-    clearTimeout(end)
-    clearTimeout(silence)
-  })
-
-  function isUnread(): boolean {
-    return socket.bytesRead === 0
-  }
-}
-
-/** What a server sees of a connection that does nothing, in milliseconds; Infinity where it has no such limit. */
-function firstTimeout({ headersTimeout, requestTimeout }: http.Server): number {
-  return Math.min(headersTimeout || Number.POSITIVE_INFINITY, requestTimeout || Number.POSITIVE_INFINITY)
-}
-
-/**
- * For as long as nothing has been read from a connection, its server doesn't learn that a request of it took too long.
- * Changes what the socket looks like to the optimizing compiler, at some cost to all others: only where needed.
- * @returns takes it back
- */
-function silenceRequestTimeout(socket: Socket): () => void {
-  const { server } = socket as { server?: Server }
-  const own = Object.getOwnPropertyDescriptor(socket, 'server')
-  if (server === undefined || own === undefined) return () => {}
-  const quiet = {
-    emit: (event: string, ...args: unknown[]) =>
-      isRequestTimeout(event, args[0]) || server.emit(event, ...args)
-  }
-  Object.defineProperty(socket, 'server', {
-    configurable: true,
-    get: () => (socket.bytesRead === 0 ? quiet : server),
-    set(value: unknown) {
-      Object.defineProperty(socket, 'server', { configurable: true, writable: true, value })
-    }
-  })
-  return () => Object.defineProperty(socket, 'server', own)
-}
-
-function isRequestTimeout(event: string, error: unknown): boolean {
-  return event === 'clientError' && (error as NodeJS.ErrnoException).code === 'ERR_HTTP_REQUEST_TIMEOUT'
 }

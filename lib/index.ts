@@ -96,7 +96,7 @@ const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyIn
 
   thisProcess.add(instance)
   app.addHook('onReady', async () => {
-    drainBeforeClose(app, () => instance.drain('close'))
+    drainBeforeClose(app, async () => void (await instance.drain('close')))
     thisProcess.booted(instance)
   })
   app.addHook('onClose', async () => {

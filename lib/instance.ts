@@ -2,6 +2,7 @@ import type { Server } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { type ConnectionCounts, connectionsOf, countConnections } from './connections.js'
 import { type DrainReason, drain } from './drain.js'
+import type { DrainReport } from './drain-report.js'
 import type { Listeners } from './listeners.js'
 import type { ResolvedOptions } from './options.js'
 import type { Relay } from './protocol.js'
@@ -25,8 +26,9 @@ export interface Instance {
   /**
    * Idempotent: whoever comes second gets the drain that runs, which goes by its new reason from then on.
    * @param relay takes connections to the next generation
+   * @returns what has become of the connections so far
    */
-  drain(reason: DrainReason, relay?: Relay): Promise<void>
+  drain(reason: DrainReason, relay?: Relay): Promise<() => DrainReport>
   /** To be called when `onClose` hooks run. */
   closed(): void
 }
@@ -38,7 +40,7 @@ export function createInstance(
 ): Instance {
   const controller = new AbortController()
   const hooks: DrainHook[] = []
-  let drained: Promise<void> | undefined
+  let drained: Promise<() => DrainReport> | undefined
   let drainedServers: Server[] = []
   let closed = false
   let reason: DrainReason = 'upgrade'
@@ -66,7 +68,7 @@ export function createInstance(
     }
   }
 
-  function start(given: DrainReason, relay: Relay | undefined): Promise<void> {
+  function start(given: DrainReason, relay: Relay | undefined): Promise<() => DrainReport> {
     drainedServers = servers()
     controller.abort(given)
     const farewell = Promise.all(hooks.map(hook => runHook(hook, given)))

@@ -1,8 +1,9 @@
 import { EventEmitter } from 'node:events'
 import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type DrainReport, totalFate } from './drain-report.js'
 import { GracefulUpgradeError } from './errors.js'
-import type { Ending, Generation } from './generation.js'
+import type { Ending, Generation, Retirement } from './generation.js'
 import type { Log } from './log.js'
 import type { RawHandle } from './node-internals.js'
 import type {
@@ -44,7 +45,7 @@ export interface MasterEvents {
   /** It never will; so long, in milliseconds, after its start. */
   failed: [Generation, GracefulUpgradeError, number]
   /** So long, in milliseconds, after it began to drain. */
-  retired: [Generation, Ending, number]
+  retired: [Generation, Retirement, number]
   /** An upgrade was asked for, and none has begun. */
   refused: [GracefulUpgradeError]
   closing: []
@@ -198,12 +199,17 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
     retiring.add(old)
     since.set(old, begun)
     if (old.pid === process.pid) onRetire?.()
-    void old.retire().then(({ code, signal }) => {
+    void old.retire().then(retirement => {
+      const { code, signal, report } = retirement
       const ms = Math.round(performance.now() - begun)
-      log.info({ generation: old.number, generationPid: old.pid, ms, code, signal }, 'generation retired')
+      const { number: generation, pid: generationPid } = old
+      log.info(
+        { generation, generationPid, ms, code, signal, ...(report && describeReport(report)) },
+        'generation retired'
+      )
       retiring.delete(old)
       old.release()
-      events.emit('retired', old, { code, signal }, ms)
+      events.emit('retired', old, retirement, ms)
     })
   }
 
@@ -343,6 +349,10 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
     events.emit('refused', error)
     return error
   }
+}
+
+function describeReport({ refused, longestPause, kinds }: DrainReport): object {
+  return { ...totalFate({ kinds }), refused, longestPause }
 }
 
 /** What a shell says of a process that a signal has ended; 1 where this process itself ended it. */

@@ -28,6 +28,12 @@ export interface GracefulUpgradeOptions {
    * again at one instant; at most `drainTimeout`. @default 1000
    */
   readonly spreadTime?: number
+  /**
+   * Time over which idle connections that don't move are ended, one after the other, in milliseconds; `false`: on an
+   * upgrade each waits for one more request, its keep-alive time or the deadline, on a shutdown all end at once.
+   * At most `drainTimeout`. @default false
+   */
+  readonly idleSpreadTime?: number | false
   /** The signal that upgrades; `false` for none. @default 'SIGHUP' */
   readonly reloadSignal?: NodeJS.Signals | false
   /**
@@ -52,6 +58,7 @@ export const defaultOptions: ResolvedOptions = {
   claimTimeout: 5_000,
   handover: 'idle',
   spreadTime: 1_000,
+  idleSpreadTime: false,
   reloadSignal: 'SIGHUP',
   closeSignals: ['SIGTERM', 'SIGINT'],
   controlSocket: true
@@ -83,9 +90,9 @@ export function optionsOfEnvironment(env: NodeJS.ProcessEnv): Record<string, unk
 function parse(name: string, text: string): unknown {
   if (text === 'true' || text === 'false') return text === 'true'
   if (name === 'closeSignals') return text.split(',').map(signal => signal.trim())
-  return typeof defaultOptions[name as keyof ResolvedOptions] === 'number' && Number.isFinite(Number(text))
-    ? Number(text)
-    : text
+  const isTime =
+    typeof defaultOptions[name as keyof ResolvedOptions] === 'number' || name === 'idleSpreadTime'
+  return isTime && Number.isFinite(Number(text)) ? Number(text) : text
 }
 
 /**
@@ -125,6 +132,8 @@ function check(name: string, value: unknown): void {
     case 'claimTimeout':
     case 'spreadTime':
       return checkTime(name, value, 0)
+    case 'idleSpreadTime':
+      return value === false ? undefined : checkTime(name, value, 0)
     case 'handover':
       if (value !== 'idle' && value !== 'all' && value !== false)
         throw invalid(name, "must be 'idle', 'all' or false", value)

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { ConnectionCounts } from './connections.js'
+import type { DrainReport } from './drain-report.js'
 import { GracefulUpgradeError, isErrorCode } from './errors.js'
 import type { Listener } from './listeners.js'
 import { asRawHandle, asSendHandle, type RawHandle } from './node-internals.js'
@@ -32,6 +33,8 @@ export interface Parent
   /** @param endTimeout how long the end of this process may take, in milliseconds */
   ready(unclaimed: readonly string[], endTimeout: number): void
   dying(): void
+  /** Resolves when the master has been told, or can't be any more. */
+  drained(report: DrainReport): Promise<void>
   /** Asks the master for an upgrade; rejects with its code. */
   upgrade(): Promise<UpgradeResult>
   /** Offers a connection to the generation that serves now. */
@@ -63,6 +66,8 @@ export function connectParent(
     ready: (unclaimed: readonly string[], endTimeout: number) =>
       send({ type: 'ready', unclaimed, endTimeout }),
     dying: () => send({ type: 'dying' }),
+    drained: (report: DrainReport) =>
+      new Promise<void>(resolve => send({ type: 'drained', report }, undefined, resolve)),
     upgrade,
     offer: offers.offer
   }) as Parent
@@ -83,9 +88,10 @@ export function connectParent(
     })
   }
 
-  function send(message: WorkerMessage, handle?: RawHandle): void {
-    if (!process.connected) return
-    process.send?.(wrap(message), handle && asSendHandle(handle), {}, () => {}) // a lost master says 'disconnect'
+  /** An error means that the master is lost, and 'disconnect' says so. */
+  function send(message: WorkerMessage, handle?: RawHandle, onSent = () => {}): void {
+    if (!process.connected) return onSent()
+    process.send?.(wrap(message), handle && asSendHandle(handle), {}, () => onSent())
   }
 
   function onMessage(message: unknown, handle: unknown): void {

@@ -1,4 +1,5 @@
 import type { ConnectionCounts } from './connections.js'
+import { type DrainReport, isDrainReport } from './drain-report.js'
 import type { RawHandle } from './node-internals.js'
 
 /** What a master and its worker say to each other: over IPC, and by one variable of the environment. */
@@ -80,6 +81,8 @@ export type WorkerMessage =
   | { readonly type: 'unlisten'; readonly key: string }
   /** It can serve; these inherited listeners nobody asked for; and so long, in milliseconds, its end may take. */
   | { readonly type: 'ready'; readonly unclaimed: readonly string[]; readonly endTimeout: number }
+  /** What has become of its connections; it exits now. */
+  | { readonly type: 'drained'; readonly report: DrainReport }
   /** An uncaught error: it drains and will exit, let another one take its place. */
   | { readonly type: 'dying' }
   /** SIGHUP came to the worker, or the application called `upgrade()`. */
@@ -156,6 +159,8 @@ export function readWorkerMessage(message: unknown): WorkerMessage | 'unknown' |
       return Array.isArray(inner.unclaimed) && typeof inner.endTimeout === 'number'
         ? (inner as WorkerMessage)
         : 'unknown'
+    case 'drained':
+      return isDrainReport(inner.report) ? (inner as WorkerMessage) : 'unknown'
     case 'dying':
       return inner as WorkerMessage
     case 'upgrade':

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { adopt } from './adopt.js'
 import { GracefulUpgradeError } from './errors.js'
-import { adopt } from './handover.js'
 import type { Listener } from './listeners.js'
 import type { RawHandle } from './node-internals.js'
 import { connectParent } from './parent.js'
@@ -52,7 +52,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   parent.on('upgrading', value => {
     application.upgrading = value
   })
-  parent.once('retire', () => void application.end('upgrade', parent.offer).then(code => process.exit(code)))
+  parent.once('retire', () => void retire())
   parent.on('close', onWish)
   parent.once('lost', onLost)
   process.on('SIGHUP', onEarlyReload)
@@ -89,6 +89,13 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   function leave(): void {
     installed?.leave()
     installed = undefined
+  }
+
+  async function retire(): Promise<void> {
+    const code = await application.end('upgrade', parent.offer)
+    const report = application.report()
+    if (report !== null) await parent.drained(report)
+    process.exit(code)
   }
 
   /** The master passes on that all shall end. */

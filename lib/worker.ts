@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { DrainReport } from './drain-report.js'
 import { GracefulUpgradeError } from './errors.js'
 import type { Ending, Generation } from './generation.js'
 import type { Log } from './log.js'
@@ -71,6 +72,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
   const lastWords = relayStandardError(child, settings.standardError)
 
   let endTimeout = 0
+  let report: DrainReport | null = null
   let die = () => {}
   const dying = new Promise<void>(resolve => {
     die = resolve
@@ -104,7 +106,10 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
       send({ type: 'serve' })
     },
     upgrading: value => send({ type: 'upgrading', value }),
-    retire: () => end({ type: 'retire' }),
+    async retire() {
+      const ending = await end({ type: 'retire' })
+      return { ...ending, report }
+    },
     close: signal => end({ type: 'close', signal }),
     adopt: offers.offer,
     kill: () => void child.kill('SIGKILL'),
@@ -148,6 +153,9 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
             clearTimeout(timer)
             endTimeout = said.endTimeout + exitTime
             return resolve(said.unclaimed)
+          case 'drained':
+            report = said.report
+            return
           case 'dying':
             return die()
           case 'offer':

@@ -1,13 +1,13 @@
 /** What was found by looking for trouble, and shall not come back. */
-import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import http2 from 'node:http2'
 import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
 import t from 'tap'
+import { makeCertificate } from '../helper/certificate.ts'
 import { Client } from '../helper/http-client.ts'
 import { load } from '../helper/load.ts'
 import { startServer } from '../helper/server.ts'
@@ -160,20 +160,6 @@ t.test('over TLS nobody gets a 503: neither in a handshake, nor on an HTTP/2 ses
     session.close()
   }
 })
-
-/** The server waits for its certificate: made here, as it needs no more than openssl. */
-function makeCertificate(directory: string): void {
-  const files = ['-keyout', path.join(directory, 'key.pem'), '-out', path.join(directory, 'certificate.tmp')]
-  execFileSync(
-    'openssl',
-    ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost', ...files],
-    {
-      stdio: 'ignore'
-    }
-  )
-  execFileSync('mv', [path.join(directory, 'certificate.tmp'), path.join(directory, 'certificate.pem')])
-  readFileSync(path.join(directory, 'certificate.pem'))
-}
 
 async function ports(server: ReturnType<typeof startServer>): Promise<number[]> {
   return [

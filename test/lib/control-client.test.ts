@@ -207,7 +207,7 @@ t.test('the progress of a reload comes in order, and before its end', async t =>
     { stage: 'ready', generation: 2, pid: 12, ms: 5 },
     { stage: 'draining', generation: 1, pid: 11, connections: counts },
     { stage: 'draining', generation: 1, pid: 11, connections: null },
-    { stage: 'retired', generation: 1, pid: 11, ms: 7, code: null, signal: 'SIGKILL' }
+    { stage: 'retired', generation: 1, pid: 11, ms: 7, code: null, signal: 'SIGKILL', report: null }
   ]
   const heard: Progress[] = []
   await open(asked, {

@@ -14,9 +14,19 @@ import {
   statusTable
 } from '../../lib/control-commands.js'
 import { type ControlHandlers, openControl } from '../../lib/control-server.js'
+import type { DrainReport } from '../../lib/drain-report.js'
 import { GracefulUpgradeError } from '../../lib/errors.js'
 
 const now = Date.UTC(2030, 0, 1)
+
+const report: DrainReport = {
+  refused: 0,
+  longestPause: 12,
+  kinds: {
+    http1: { moved: 20, finished: 3, told: 0, cut: 0 },
+    webSocket: { moved: 0, finished: 1, told: 2, cut: 1 }
+  }
+}
 
 const status: Status = {
   pid: 4709,
@@ -31,7 +41,7 @@ const status: Status = {
   ],
   listeners: [{ key: 'tcp:localhost:3000', bound: '127.0.0.1:3000' }],
   upgrades: [
-    { generation: 2, pid: 4710, at: now - 61_500, ms: 500, result: 'ready' },
+    { generation: 2, pid: 4710, at: now - 61_500, ms: 500, result: 'ready', report },
     {
       generation: 1,
       pid: 99,
@@ -57,9 +67,9 @@ GENERATION  PID   STATE    FOR        IDLE  ACTIVE  FRESH  DETACHED
 LISTENER            BOUND
 tcp:localhost:3000  127.0.0.1:3000
 
-UPGRADE  PID   AGE        TOOK   RESULT
-2        4710  1 min 1 s  0.5 s  ready
-1        99    2 h 0 min  0.0 s  GRACEFUL_UPGRADE_EXITED: it ended early
+UPGRADE  PID   AGE        TOOK   MOVED  FINISHED  TOLD  CUT  RESULT
+2        4710  1 min 1 s  0.5 s  20     4         2     1    ready
+1        99    2 h 0 min  0.0 s  -      -         -     -    GRACEFUL_UPGRADE_EXITED: it ended early
 `
 
 function counts(some: Partial<ConnectionCounts>): ConnectionCounts {
@@ -68,7 +78,15 @@ function counts(some: Partial<ConnectionCounts>): ConnectionCounts {
 
 const booting: Progress = { stage: 'booting', generation: 3, pid: 4711 }
 const ready: Progress = { stage: 'ready', generation: 3, pid: 4711, ms: 400 }
-const retired: Progress = { stage: 'retired', generation: 2, pid: 4710, ms: 1_000, code: 0, signal: null }
+const retired: Progress = {
+  stage: 'retired',
+  generation: 2,
+  pid: 4710,
+  ms: 1_000,
+  code: 0,
+  signal: null,
+  report: null
+}
 
 function draining(connections: ConnectionCounts | null): Progress {
   return { stage: 'draining', generation: 2, pid: 4710, connections }
@@ -188,10 +206,12 @@ t.test('an end by force is told', async t => {
   show(draining(null))
   show({ ...retired, code: null, signal: 'SIGKILL' } as Progress)
   show({ ...retired, code: 3 } as Progress)
+  show({ ...retired, report } as Progress)
   const lines = stdout.written().split('\n')
   t.equal(lines[0], 'generation 2 draining')
   t.match(lines[1], /retired after 1\.0 s, by SIGKILL$/)
   t.match(lines[2], /retired after 1\.0 s, with exit code 3$/)
+  t.match(lines[3], /retired after 1\.0 s: 20 moved, 4 finished, 2 told, 1 cut$/)
 })
 
 t.test('a terminal sees one line that is rewritten, and keeps what is worth reading', async t => {

@@ -105,9 +105,9 @@ function setUp({ number = 1, pid = 101 } = {}) {
         calls.push(`${number} serve`)
       },
       upgrading: value => calls.push(`${number} upgrading ${value}`),
-      retire() {
+      async retire() {
         calls.push(`${number} retire`)
-        return ended.promise
+        return { ...(await ended.promise), report: null }
       },
       close(signal) {
         calls.push(`${number} close ${signal}`)

@@ -18,6 +18,7 @@ t.test('without options the defaults count', async t => {
     claimTimeout: 5_000,
     handover: 'idle',
     spreadTime: 1_000,
+    idleSpreadTime: false,
     reloadSignal: 'SIGHUP',
     closeSignals: ['SIGTERM', 'SIGINT'],
     controlSocket: true
@@ -210,6 +211,7 @@ t.test('every option can come from the environment', async t => {
     GRACEFUL_UPGRADE_CLAIM_TIMEOUT: '5',
     GRACEFUL_UPGRADE_HANDOVER: 'false',
     GRACEFUL_UPGRADE_SPREAD_TIME: '6',
+    GRACEFUL_UPGRADE_IDLE_SPREAD_TIME: '7',
     GRACEFUL_UPGRADE_RELOAD_SIGNAL: 'SIGUSR2',
     GRACEFUL_UPGRADE_CLOSE_SIGNALS: 'SIGINT, SIGQUIT',
     GRACEFUL_UPGRADE_CONTROL_SOCKET: '/run/app.sock',
@@ -223,6 +225,7 @@ t.test('every option can come from the environment', async t => {
     claimTimeout: 5,
     handover: false,
     spreadTime: 6,
+    idleSpreadTime: 7,
     reloadSignal: 'SIGUSR2',
     closeSignals: ['SIGINT', 'SIGQUIT'],
     controlSocket: '/run/app.sock'
@@ -230,6 +233,17 @@ t.test('every option can come from the environment', async t => {
   t.same(optionsOfEnvironment(env), given)
   t.same(Object.keys(given), Object.keys(defaultOptions), 'that is all there are')
   t.same(resolveOptions(optionsOfEnvironment(env)), given)
+})
+
+t.test('idleSpreadTime is a time or false', async t => {
+  for (const idleSpreadTime of [false, 0, 30_000] as const) {
+    t.match(resolveOptions({ idleSpreadTime }), { idleSpreadTime })
+    t.same(optionsOfEnvironment({ GRACEFUL_UPGRADE_IDLE_SPREAD_TIME: String(idleSpreadTime) }), {
+      idleSpreadTime
+    })
+  }
+  for (const idleSpreadTime of [true, -1, '1', null])
+    t.throws(() => resolveOptions({ idleSpreadTime }), { code })
 })
 
 t.test('an empty variable is none, and nonsense is an error that names the option', async t => {
