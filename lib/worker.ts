@@ -108,6 +108,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
     upgrading: value => send({ type: 'upgrading', value }),
     async retire() {
       const ending = await end({ type: 'retire' })
+      await lastMessageHeard(child)
       return { ...ending, report }
     },
     close: signal => end({ type: 'close', signal }),
@@ -259,6 +260,11 @@ function relayStandardError({ stderr }: ChildProcess, standardError: StandardErr
     tail = (tail + chunk.toString()).slice(-4_096)
   })
   return () => tail.trimEnd().split('\n').slice(-20).join('\n')
+}
+
+/** The news of a process's end may come before what it has said last. */
+async function lastMessageHeard(child: ChildProcess): Promise<void> {
+  if (child.connected) await Promise.race([once(child, 'disconnect'), sleep(answerTimeout)])
 }
 
 /** What a process wrote before it ended may arrive after the news of its end; a grandchild may hold the pipe. */
