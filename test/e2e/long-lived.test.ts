@@ -5,7 +5,7 @@ import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
-import { startServer } from '../helper/server.ts'
+import { type LogLine, startServer } from '../helper/server.ts'
 import { ask } from '../helper/supervised.ts'
 
 const fixture = 'long-lived.js'
@@ -30,6 +30,10 @@ async function talk(t: Test, port: number): Promise<Talk> {
   return { socket, messages, closed }
 }
 
+function isEnd({ msg }: LogLine): boolean {
+  return msg === 'talk ended'
+}
+
 for (const plain of [false, true]) {
   const kind = plain ? 'a WebSocket of ws alone' : 'a WebSocket of @fastify/websocket'
 
@@ -52,6 +56,26 @@ for (const plain of [false, true]) {
     server.kill('SIGTERM')
     t.match(await closed, { code: 1001, reason: 'going away' })
     t.same(await server.exit(), { code: 0, signal: null })
+  })
+
+  t.test(`the application hears that ${kind} has ended before the process does`, async t => {
+    const server = startServer(t, { fixture, release: { plain } })
+    const port = await server.port()
+    await server.reload()
+    await server.line('generation retired', ({ generation }) => generation === 1)
+    const { closed } = await talk(t, port)
+    await server.reload()
+    t.match(await closed, { code: 1012 })
+    await server.line('generation retired', ({ generation }) => generation === 2)
+    t.match(
+      server.lines.filter(isEnd),
+      [{ generation: 2, code: 1012 }],
+      'in a generation that ends as a process'
+    )
+    await talk(t, port)
+    server.kill('SIGTERM')
+    await once(server.child, 'close')
+    t.match(server.lines.filter(isEnd).at(-1), { generation: 3, code: 1001 }, 'on a shutdown')
   })
 
   t.test(`${kind} whose client does not answer is cut at the deadline`, async t => {
