@@ -98,6 +98,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   announcement.stop()
   sessions.stop()
   await webSockets.firstTold
+  webSockets.tellLate() // whose handshake has ended meanwhile: closing the application may end it in its own words
   clearTimeout(timeUpTimer)
   cutDetachedAtDeadline()
   for (const release of releaseClose) release()

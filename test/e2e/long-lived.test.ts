@@ -9,6 +9,9 @@ import { type LogLine, startServer } from '../helper/server.ts'
 import { ask } from '../helper/supervised.ts'
 
 const fixture = 'long-lived.js'
+const handshake =
+  'GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+  'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'
 
 interface Talk {
   readonly socket: WebSocket
@@ -83,10 +86,7 @@ for (const plain of [false, true]) {
     const port = await server.port()
     const socket = net.connect(port, '127.0.0.1')
     t.teardown(() => socket.destroy())
-    socket.write(
-      'GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
-        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'
-    )
+    socket.write(handshake)
     let received = Buffer.alloc(0)
     socket.on('data', chunk => (received = Buffer.concat([received, chunk])))
     await once(socket, 'data')
@@ -117,6 +117,25 @@ t.test('a WebSocket whose handshake ends during the drain is told too', async t 
   t.match(await early, { code: 1012 })
   await opened
   t.equal((await closed)[0], 1012)
+})
+
+t.test('a WebSocket whose handshake ends while others are told is told in our words', async t => {
+  const server = startServer(t, { fixture, release: { options: { spreadTime: 2_000, pollInterval: 20 } } })
+  const port = await server.port()
+  const early = [await talk(t, port), await talk(t, port)]
+  const late = net.connect(port, '127.0.0.1')
+  t.teardown(() => late.destroy())
+  late.write(handshake.slice(0, -2))
+  while ((await ask(port)).count.active < 2) await sleep(5) // the one that asks is one
+  await server.reload()
+  await Promise.race(early.map(({ closed }) => closed))
+  let received = Buffer.alloc(0)
+  late.on('data', chunk => (received = Buffer.concat([received, chunk])))
+  late.write('\r\n') // with it no request is left, and the other is told in a second only
+  while (!received.includes('{"generation":1}')) await once(late, 'data')
+  const greeted = received.length
+  while (received.length === greeted) await once(late, 'data')
+  t.same([...received.subarray(greeted, greeted + 4)], [0x88, 17, 0x03, 0xf4], 'a close frame with 1012')
 })
 
 t.test('WebSockets are told one after the other over spreadTime', async t => {
