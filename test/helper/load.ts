@@ -11,6 +11,8 @@ export interface LoadOptions {
   readonly pause?: readonly [number, number]
   /** A connection for each request. */
   readonly fresh?: boolean
+  /** Client `who` has had an answer. */
+  readonly onAnswer?: (generation: number, who: string) => void
 }
 
 export interface LoadResult {
@@ -41,6 +43,7 @@ export async function load(address: NetConnectOpts, options: LoadOptions): Promi
           const { generation, body: echoed } = JSON.parse(answer.body.toString())
           if (echoed !== body) throw new RequestError('other', `sent ${body}, got ${echoed}`)
           result.generations[generation] = (result.generations[generation] ?? 0) + 1
+          options.onAnswer?.(generation, `client ${index}`)
         } catch (error) {
           const failure = error instanceof RequestError ? error.failure : 'other'
           result.failures[failure] = (result.failures[failure] ?? 0) + 1
