@@ -1,11 +1,14 @@
 /** `graceful-upgrade reload`, `status` and `stop`, asked of running servers of both kinds. */
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readdirSync, statSync } from 'node:fs'
+import http from 'node:http'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { controlPaths, type Status } from '../../lib/control.js'
 import { Client } from '../helper/http-client.ts'
 import { cleanEnvironment, cli, isRunning, type StartOptions, startServer } from '../helper/server.ts'
+import { active, inFlight } from '../helper/supervised.ts'
 
 interface Said {
   readonly code: number
@@ -13,11 +16,13 @@ interface Said {
   readonly stderr: string
 }
 
-async function graceful(...args: string[]): Promise<Said> {
+/** @param heard is told of everything that the program has said so far */
+async function graceful(args: string[], heard: (said: string) => void = () => {}): Promise<Said> {
+  const program = promisify(execFile)(process.execPath, [cli, ...args], { env: cleanEnvironment() })
+  let said = ''
+  program.child.stdout!.on('data', chunk => heard((said += chunk)))
   try {
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, [cli, ...args], {
-      env: cleanEnvironment()
-    })
+    const { stdout, stderr } = await program
     return { code: 0, stdout, stderr }
   } catch (error) {
     const { code, stdout, stderr } = error as unknown as Said
@@ -26,7 +31,7 @@ async function graceful(...args: string[]): Promise<Said> {
 }
 
 async function statusOf(pid: number): Promise<Status> {
-  return JSON.parse((await graceful('status', '--json', String(pid))).stdout)
+  return JSON.parse((await graceful(['status', '--json', String(pid)])).stdout)
 }
 
 const socketOf = (pid: number) => controlPaths(pid, process.getuid!()).find(existsSync)
@@ -43,7 +48,7 @@ for (const [mode, options] of modes) {
       const server = startServer(t, options)
       const port = await server.port()
       for (const generation of [2, 3]) {
-        const { code, stdout, stderr } = await graceful('reload', String(server.pid))
+        const { code, stdout, stderr } = await graceful(['reload', String(server.pid)])
         t.same({ code, stderr }, { code: 0, stderr: '' })
         t.match(stdout, new RegExp(`generation ${generation} \\(pid \\d+\\) ready after`))
         t.match(stdout, new RegExp(`generation ${generation - 1} \\(pid \\d+\\) retired after`))
@@ -55,21 +60,21 @@ for (const [mode, options] of modes) {
 
   t.test(`a reload of a ${mode} server says how many connections the old generation still has`, async t => {
     const server = startServer(t, options)
-    const client = new Client({ host: '127.0.0.1', port: await server.port() })
-    t.teardown(() => client.close())
-    const answer = client.get('/slow?ms=3000')
-    await active(server.pid)
-    const { code, stdout } = await graceful('reload', String(server.pid))
+    const upload = uploadInFlight(t, await server.port())
+    await upload.begun
+    const { code, stdout } = await graceful(['reload', String(server.pid)], said => {
+      if (/draining: 1 active/.test(said)) upload.end()
+    })
     t.equal(code, 0)
     t.match(stdout, /generation 1 draining: 1 active/)
-    t.equal((await answer).status, 200)
+    t.equal(await upload.status, 200)
   })
 
   t.test(`a reload of a ${mode} server that fails says why, and with which last words`, async t => {
     const server = startServer(t, options)
     const port = await server.port()
     server.deploy({ boot: 'throw' })
-    const { code, stderr } = await graceful('reload', String(server.pid))
+    const { code, stderr } = await graceful(['reload', String(server.pid)])
     t.equal(code, 1)
     t.match(stderr, /GRACEFUL_UPGRADE_EXITED/)
     t.match(stderr, /this release throws/)
@@ -103,20 +108,18 @@ for (const [mode, options] of modes) {
     })
     t.equal(status.generations.length, 1)
     t.ok(status.uptime > 0 && status.upgrades[0]!.at <= Date.now())
-    t.equal((await graceful('status', server.directory)).code, 0, 'it is found by its directory')
+    t.equal((await graceful(['status', server.directory])).code, 0, 'it is found by its directory')
   })
 
   t.test(`a ${mode} server that is stopped answers what it has in hand, and is gone afterwards`, async t => {
     const server = startServer(t, options)
-    const client = new Client({ host: '127.0.0.1', port: await server.port() })
-    t.teardown(() => client.close())
+    const request = inFlight(await server.port(), 'drain')
     const socket = socketOf(server.pid)!
     t.equal(statSync(socket).mode & 0o077, 0, 'nobody else can open it')
-    const answer = client.get('/slow?ms=500')
-    await active(server.pid)
-    const { code } = await graceful('stop', String(server.pid))
+    await request.begun
+    const { code } = await graceful(['stop', String(server.pid)])
     t.equal(code, 0)
-    t.equal((await answer).status, 200)
+    t.equal(await request.failure, 'none')
     t.same(await server.exit(), { code: 0, signal: null })
     t.notOk(existsSync(socket))
   })
@@ -124,10 +127,14 @@ for (const [mode, options] of modes) {
   t.test(`a ${mode} server takes a second reload only when the first one is ready`, async t => {
     const server = startServer(t, options)
     await server.port()
-    server.deploy({ boot: 'slow', bootTime: 1_000 })
-    const first = graceful('reload', String(server.pid))
+    server.deploy({ boot: 'held' })
+    const first = graceful(['reload', String(server.pid)])
     await server.line('generation spawned', ({ generation }) => generation === 2)
-    t.match(await graceful('reload', String(server.pid)), { code: 1, stderr: /GRACEFUL_UPGRADE_IN_PROGRESS/ })
+    t.match(await graceful(['reload', String(server.pid)]), {
+      code: 1,
+      stderr: /GRACEFUL_UPGRADE_IN_PROGRESS/
+    })
+    server.deploy({})
     t.equal((await first).code, 0)
   })
 
@@ -137,13 +144,13 @@ for (const [mode, options] of modes) {
       const none = startServer(t, { ...options, env: { GRACEFUL_UPGRADE_CONTROL_SOCKET: 'false' } })
       await none.port()
       t.equal(socketOf(none.pid), undefined)
-      t.match(await graceful('status', String(none.pid)), { code: 1, stderr: /GRACEFUL_UPGRADE_NO_MASTER/ })
+      t.match(await graceful(['status', String(none.pid)]), { code: 1, stderr: /GRACEFUL_UPGRADE_NO_MASTER/ })
 
       const path = `${none.directory}/control.sock`
       const other = startServer(t, { ...options, env: { GRACEFUL_UPGRADE_CONTROL_SOCKET: path } })
       await other.port()
       t.equal(socketOf(other.pid), undefined)
-      t.equal((await graceful('reload', path)).code, 0)
+      t.equal((await graceful(['reload', path])).code, 0)
     }
   )
 }
@@ -154,14 +161,14 @@ t.test('a worker that lost its master can be asked itself', async t => {
   const { pid } = (await statusOf(server.pid)).generations[0]!
   server.kill('SIGKILL')
   while (isRunning(server.pid) || socketOf(pid) === undefined) await get(t, port)
-  t.equal((await graceful('reload', String(pid))).code, 0)
+  t.equal((await graceful(['reload', String(pid)])).code, 0)
   t.match(String((await get(t, port)).body), /"generation":2\b/)
-  t.equal((await graceful('stop', String(pid))).code, 0)
+  t.equal((await graceful(['stop', String(pid)])).code, 0)
 })
 
 t.test('a process without such a server is told from one with it', async t => {
-  t.match(await graceful('reload', String(process.pid)), { code: 1, stderr: /GRACEFUL_UPGRADE_NO_MASTER/ })
-  t.match(await graceful('reload', '/nowhere'), { code: 1 })
+  t.match(await graceful(['reload', String(process.pid)]), { code: 1, stderr: /GRACEFUL_UPGRADE_NO_MASTER/ })
+  t.match(await graceful(['reload', '/nowhere']), { code: 1 })
 })
 
 t.test('an application that closes leaves no socket behind', async t => {
@@ -172,11 +179,17 @@ t.test('an application that closes leaves no socket behind', async t => {
   t.same(await server.exit(), { code: 0, signal: null })
 })
 
-async function active(pid: number): Promise<void> {
-  for (;;) {
-    const { generations } = await statusOf(pid)
-    if (generations.some(({ connections }) => (connections?.active ?? 0) > 0)) return
-  }
+/** A request that has arrived, and is whole only when the test says so. */
+function uploadInFlight(t: Test, port: number) {
+  const request = http.request({
+    ...{ host: '127.0.0.1', port, path: '/upload', method: 'POST', agent: false },
+    headers: { 'Content-Type': 'application/octet-stream' }
+  })
+  t.teardown(() => request.destroy())
+  const status = once(request, 'response').then(([response]) => response.resume().statusCode as number)
+  status.catch(() => {}) // whoever waits hears of it
+  request.write('some')
+  return { begun: active(port, 1), end: () => request.end('thing'), status }
 }
 
 async function get(t: Test, port: number) {

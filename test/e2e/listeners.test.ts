@@ -42,10 +42,10 @@ t.test('localhost is served on 127.0.0.1 and on ::1 after every upgrade', async 
     load({ host, port }, { clients: 5, pause: [0, 5], done: controller.signal })
   )
   for (const _ of [2, 3, 4]) {
-    await sleep(300)
+    await sleep(200)
     await server.reload()
+    await server.line('generation retired')
   }
-  await sleep(200)
   controller.abort()
   for (const result of await Promise.all(loads)) t.same(result.failures, {})
   for (const host of ['127.0.0.1', '::1']) t.match(await ask({ host, port }), { generation: 4 })

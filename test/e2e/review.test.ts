@@ -35,6 +35,7 @@ for (const supervised of [undefined, []]) {
     t.match(await ask(port), { generation: 1 })
     server.deploy({})
     await server.reload()
+    await server.line('generation retired')
     t.match(await ask(port), { generation: 4 })
   })
 }
@@ -59,7 +60,7 @@ t.test(
   async t => {
     const server = startServer(t, { supervised: [] })
     const port = await server.port()
-    server.deploy({ boot: 'slow', bootTime: 1_500 })
+    server.deploy({ boot: 'held' })
     server.kill('SIGHUP')
     const { pid } = await server.line('generation spawned', ({ generation }) => generation === 2)
     const hears = () =>
@@ -67,7 +68,9 @@ t.test(
     while (!hears()) await turn()
     process.kill(pid, 'SIGHUP')
     t.match(await server.line('upgrade refused'), { err: { code: 'GRACEFUL_UPGRADE_IN_PROGRESS' } })
+    server.deploy({})
     t.match(await server.line('generation ready'), { generation: 2 })
+    await server.line('generation retired')
     t.match(await ask(port), { pid })
   }
 )

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -60,7 +60,10 @@ export const cli = path.resolve(import.meta.dirname, '../../dist/cli.js')
 export function startServer(t: Test, options: StartOptions = {}): Server {
   const directory = mkdtempSync(path.join(tmpdir(), 'fgu-'))
   const releaseFile = path.join(directory, 'release.json')
-  const deploy = (release: object) => writeFileSync(releaseFile, JSON.stringify(release))
+  const deploy = (release: object) => {
+    writeFileSync(`${releaseFile}.new`, JSON.stringify(release))
+    renameSync(`${releaseFile}.new`, releaseFile) // a server that reads it at this moment finds one of the two, whole
+  }
   deploy(options.release ?? {})
 
   const script = path.resolve(fixtures, options.fixture ?? 'server.js')
@@ -172,6 +175,13 @@ export function cleanEnvironment(): NodeJS.ProcessEnv {
 
 /** A process that nobody waits for stays as a zombie where PID 1 is no init. */
 export function isRunning(pid: number): boolean {
+  if (process.platform === 'linux') {
+    try {
+      return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+    } catch {
+      return false
+    }
+  }
   const { stdout } = spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' })
   return stdout.trim() !== '' && !stdout.startsWith('Z')
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Client, type Failure } from './http-client.ts'
+import { Client, type Failure, type Response } from './http-client.ts'
 import { isRunning } from './server.ts'
 
 /** What the server says on a connection of its own. */
@@ -11,6 +11,7 @@ export async function ask(port: number, route = '/'): Promise<any> {
 export interface RequestInFlight {
   /** It has arrived. */
   readonly begun: Promise<void>
+  readonly answer: Promise<Response>
   /** 'none' for one that was answered. */
   readonly failure: Promise<Failure | 'none'>
 }
@@ -22,20 +23,21 @@ export function inFlight(port: number, ms: number | 'drain'): RequestInFlight {
     () => 'none' as const,
     ({ failure }) => failure as Failure
   )
-  return { begun: begin(), failure }
+  return { begun: active(port, 1), answer, failure }
+}
 
-  async function begin(): Promise<void> {
-    for (;;) {
-      const { count } = await ask(port, '/open')
-      if (count.active > 1) return // the one that asks is active too
-      await sleep(10)
-    }
+/** So many requests have arrived, and are not answered yet. */
+export async function active(port: number, requests: number): Promise<void> {
+  for (;;) {
+    const { count } = await ask(port, '/open')
+    if (count.active > requests) return // the one that asks is active too
+    await sleep(10)
   }
 }
 
 /** Waits for the end of a process that isn't a child of this one. */
 export async function ends(pid: number): Promise<void> {
-  const deadline = performance.now() + 10_000
+  const deadline = performance.now() + 60_000
   while (isRunning(pid)) {
     if (performance.now() > deadline) throw new Error(`process ${pid} is running yet`)
     await sleep(20)
