@@ -5,28 +5,12 @@ import net, { type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import t, { type Test } from 'tap'
-import { controlPaths, type Progress, type Status } from '../../lib/control.js'
+import { controlPaths, type Progress } from '../../lib/control.js'
 import { ask, findMaster } from '../../lib/control-client.js'
 import { type ControlHandlers, openControl } from '../../lib/control-server.js'
 import { GracefulUpgradeError } from '../../lib/errors.js'
-
-const isRoot = process.geteuid?.() === 0
-
-const status: Status = {
-  pid: process.pid,
-  mode: 'supervised',
-  version: '0.1.0',
-  directory: '/srv/app',
-  uptime: 1,
-  state: 'serving',
-  generations: [],
-  listeners: [],
-  upgrades: []
-}
-
-function never(): Promise<never> {
-  return new Promise(() => {})
-}
+import { isRoot, never, status } from '../helper/control.ts'
+import { cleanEnvironment } from '../helper/server.ts'
 
 function setUp(t: Test) {
   const folder = mkdtempSync(path.join(tmpdir(), 'fgu-'))
@@ -72,7 +56,7 @@ async function sleeper(t: Test, user?: number): Promise<number> {
 
 /** A process ID that no process has. */
 function deadPid(): number {
-  return spawnSync(process.execPath, ['-e', '']).pid
+  return spawnSync('true').pid
 }
 
 async function as<T>(user: number, run: () => Promise<T>): Promise<T> {
@@ -161,7 +145,7 @@ t.test('a control socket is its own address, if somebody listens', async t => {
 t.test('on a stale socket there is no master', async t => {
   const { asked } = setUp(t)
   const code = `require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`
-  spawnSync(process.execPath, ['-e', code, asked])
+  spawnSync(process.execPath, ['-e', code, asked], { env: cleanEnvironment() })
   t.ok(existsSync(asked))
   await t.rejects(findMaster(asked), { ...noMaster, message: /nobody listens on/ })
   await t.rejects(ask(asked, 'status'), noMaster)

@@ -22,29 +22,14 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { controlPaths, type Progress, type Status } from '../../lib/control.js'
+import { controlPaths, type Progress } from '../../lib/control.js'
 import { type ControlHandlers, openControl } from '../../lib/control-server.js'
 import { GracefulUpgradeError } from '../../lib/errors.js'
 import { watchListeners } from '../../lib/listeners.js'
+import { isRoot, never, status } from '../helper/control.ts'
+import { cleanEnvironment } from '../helper/server.ts'
 
-const isRoot = process.geteuid?.() === 0
 const uid = process.geteuid!()
-
-const status: Status = {
-  pid: process.pid,
-  mode: 'supervised',
-  version: '0.1.0',
-  directory: '/srv/app',
-  uptime: 1,
-  state: 'serving',
-  generations: [],
-  listeners: [],
-  upgrades: []
-}
-
-function never(): Promise<never> {
-  return new Promise(() => {})
-}
 
 /** A folder for one test, and what opens control sockets in it. */
 function setUp(t: Test) {
@@ -78,7 +63,10 @@ function setUp(t: Test) {
   /** A process that listens on a path. */
   async function child(file: string): Promise<ChildProcess> {
     const code = `require('net').createServer(s => s.on('error', () => {}).end('other\\n')).listen(process.argv[1], () => console.log('up'))`
-    const child = spawn(process.execPath, ['-e', code, file], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, ['-e', code, file], {
+      env: cleanEnvironment(),
+      stdio: ['ignore', 'pipe', 'inherit']
+    })
     ends.push(() => kill(child))
     await once(child.stdout!, 'data')
     return child
@@ -347,15 +335,18 @@ t.test('it is no listener of the application', async t => {
 t.test('neither the socket nor a connection keeps a process alive', async t => {
   const { asked, connect } = setUp(t)
   const code = `
-    import { openControl } from ${JSON.stringify(new URL('../../lib/control-server.ts', import.meta.url).href)}
+    import { openControl } from ${JSON.stringify(new URL('../../dist/control-server.js', import.meta.url).href)}
     const never = () => new Promise(() => {})
     const reload = onProgress => (onProgress({ stage: 'booting', generation: 2, pid: 1 }), never())
     await openControl({ status: never, reload, stop: never }, ${JSON.stringify(asked)})
     process.stdin.resume()
     console.log('open')
   `
-  const args = [...process.execArgv, '--input-type=module', '-e', code]
-  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const args = ['--input-type=module', '-e', code]
+  const child = spawn(process.execPath, args, {
+    env: cleanEnvironment(),
+    stdio: ['pipe', 'pipe', 'inherit']
+  })
   t.teardown(() => kill(child))
   await once(createInterface(child.stdout), 'line')
   const socket = await connect(asked)

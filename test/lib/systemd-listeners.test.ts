@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { listenersOfSystemd, systemdVariables } from '../../lib/systemd-listeners.js'
+import { cleanEnvironment } from '../helper/server.ts'
 
 const code = 'GRACEFUL_UPGRADE_LISTEN_FDS'
 const skip = process.platform === 'linux' ? false : 'systemd is of Linux only'
@@ -34,7 +35,7 @@ function descriptorOf(socket: object): number {
  */
 async function findIn(descriptors: readonly number[], env: NodeJS.ProcessEnv = {}): Promise<any> {
   const script = `
-    import { listenersOfSystemd } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../lib/systemd-listeners.ts'))}
+    import { listenersOfSystemd } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../dist/systemd-listeners.js'))}
     const env = { LISTEN_PID: String(process.pid), ...${JSON.stringify(env)} }
     try {
       console.log(JSON.stringify(listenersOfSystemd(env, process.pid)))
@@ -42,11 +43,10 @@ async function findIn(descriptors: readonly number[], env: NodeJS.ProcessEnv = {
       console.log(JSON.stringify({ code, message }))
     }
   `
-  const child: ChildProcess = spawn(
-    process.execPath,
-    [...process.execArgv, '--input-type=module', '--eval', script],
-    { stdio: ['ignore', 'pipe', 'inherit', ...descriptors] }
-  )
+  const child: ChildProcess = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    env: cleanEnvironment(),
+    stdio: ['ignore', 'pipe', 'inherit', ...descriptors]
+  })
   let output = ''
   for await (const chunk of child.stdout!) output += chunk
   return JSON.parse(output)

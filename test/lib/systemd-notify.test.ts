@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { createNotifier } from '../../lib/systemd-notify.js'
+import { cleanEnvironment } from '../helper/server.ts'
 
 function temporaryFolder(t: Test): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'fgu-'))
@@ -188,13 +189,14 @@ t.test('neither a tool that hangs nor the watchdog keeps the process alive', asy
   const { folder, until } = notifier(t, 'echo $$ > "$0.pid"; exec sleep 60')
   const file = path.join(folder, 'systemd-notify.pid')
   const script = `
-    import { createNotifier } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../lib/systemd-notify.ts'))}
+    import { createNotifier } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../dist/systemd-notify.js'))}
     const PATH = ${JSON.stringify(folder)} + ':' + process.env.PATH
     const notifier = createNotifier({ PATH, NOTIFY_SOCKET: 'x', WATCHDOG_USEC: '60000000' }, console)
     notifier.ready('up')
     notifier.stopping()
   `
-  const child = spawn(process.execPath, [...process.execArgv, '--input-type=module', '--eval', script], {
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    env: cleanEnvironment(),
     stdio: ['ignore', 'ignore', 'inherit'],
     timeout: 8_000 // less than the tool gets
   })
