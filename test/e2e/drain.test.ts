@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Client } from '../helper/http-client.ts'
 import { type Server, startServer } from '../helper/server.ts'
+import { active, ask, inFlight } from '../helper/supervised.ts'
 
 /** Every way out: how it is begun, and what says that it has begun. */
 const waysOut: Record<string, (server: Server, client: Client) => Promise<unknown>> = {
@@ -22,6 +23,11 @@ const waysOut: Record<string, (server: Server, client: Client) => Promise<unknow
   }
 }
 
+interface Address {
+  readonly host: string
+  readonly port: number
+}
+
 /** Without handover, which has stories of its own: what is told here holds for connections that stay. */
 async function start(t: Test, { options, ...release }: { options?: object; [key: string]: unknown } = {}) {
   const server = startServer(t, {
@@ -35,82 +41,126 @@ async function start(t: Test, { options, ...release }: { options?: object; [key:
   return { server, address, client: () => new Client(address) }
 }
 
+/** Requests that are under way when the server begins to go, and what is said of each of them. */
+interface Story {
+  readonly title: string
+  /** How many requests the server has then. */
+  readonly active: number
+  /** @returns what follows once the server goes */
+  readonly begin: (client: () => Client, address: Address) => Promise<(t: Test) => Promise<void>>
+}
+
+const stories: Story[] = [
+  { title: 'a response that began before it carries Connection: close', active: 11, begin: responses },
+  {
+    title: 'pipelined requests are all answered, and the last answer alone carries close',
+    active: 1,
+    begin: pipeline
+  },
+  { title: 'a request whose body comes in a second segment is answered', active: 2, begin: segments },
+  { title: 'a 64 MB download and a slow upload end whole', active: 2, begin: transfers }
+]
+
 for (const [name, leave] of Object.entries(waysOut)) {
-  t.test(`on ${name} a response that began before it carries Connection: close`, async t => {
-    const { server, client } = await start(t)
-    const forms = ['object', 'flat', 'pairs', 'none'].flatMap(form => [
-      `/raw?ms=drain&form=${form}`,
-      `/raw?ms=drain&form=${form}&message=1`
-    ])
-    const paths = ['/slow?ms=drain', '/hijack?ms=drain', '/stream?ms=drain', ...forms]
-    const answers = paths.map(path => client().get(path))
-    await sleep(150)
+  t.test(`on ${name}`, async t => {
+    const { server, address, client } = await start(t)
+    const begun = []
+    for (const { title, begin } of stories) begun.push({ title, end: await begin(client, address) })
+    await active(
+      address.port,
+      stories.reduce((sum, story) => sum + story.active, 0)
+    )
     await leave(server, client())
+    for (const { title, end } of begun) await t.test(title, end)
+    await server.line('onClose hook')
+  })
+}
+
+async function responses(client: () => Client) {
+  const forms = ['object', 'flat', 'pairs', 'none'].flatMap(form => [
+    `/raw?ms=drain&form=${form}`,
+    `/raw?ms=drain&form=${form}&message=1`
+  ])
+  const paths = ['/slow?ms=drain', '/hijack?ms=drain', '/stream?ms=drain', ...forms]
+  const answers = paths.map(path => client().get(path))
+  return async (t: Test) => {
     for (const [index, path] of paths.entries()) {
       const { status, headers, body } = await answers[index]!
       t.match({ status, connection: headers.connection }, { status: 200, connection: 'close' }, path)
       if (path.includes('form=flat')) t.equal(headers['set-cookie'], 'a=1, b=2', 'no header is lost')
       if (path.startsWith('/stream')) t.equal(body.toString(), 'part 0\npart 1\npart 2\npart 3\npart 4\n')
     }
-    await server.line('onClose hook')
-  })
+  }
+}
 
-  t.test(
-    `on ${name} pipelined requests are all answered, and the last answer alone carries close`,
-    async t => {
-      const { server, client } = await start(t)
-      const before = client()
-      const socket = await before.socket()
-      const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`
-      socket.write(
-        request('/slow?ms=drain') +
-          request('/hijack?ms=10') +
-          request('/slow?ms=drain') +
-          request('/raw?form=none&ms=drain')
-      )
-      await sleep(150)
-      await leave(server, client())
-      const connections = []
-      for (let index = 0; index < 4; index++) connections.push((await before.response()).headers.connection)
-      t.same(connections, ['keep-alive', 'keep-alive', 'keep-alive', 'close'])
-    }
+async function pipeline(client: () => Client) {
+  const before = client()
+  const socket = await before.socket()
+  const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`
+  socket.write(
+    request('/slow?ms=drain') +
+      request('/hijack?ms=10') +
+      request('/slow?ms=drain') +
+      request('/raw?form=none&ms=drain')
   )
+  return async (t: Test) => {
+    const connections = []
+    for (let index = 0; index < 4; index++) connections.push((await before.response()).headers.connection)
+    t.same(connections, ['keep-alive', 'keep-alive', 'keep-alive', 'close'])
+  }
+}
 
-  t.test(`on ${name} a 64 MB download and a slow upload end whole`, async t => {
-    const { server, address, client } = await start(t)
-    const size = 64 * 1024 * 1024
-    const download = http.get({
-      ...address,
-      path: `/download?size=${size}`,
-      agent: new http.Agent({ keepAlive: true })
-    })
-    const [response] = (await once(download, 'response')) as [http.IncomingMessage]
-    const { socket } = response
-    let received = 0
-    let wrong = 0
-    response.on('data', (chunk: Buffer) => {
-      for (let index = 0; index < chunk.length; index += 997) {
-        if (chunk[index] !== ((received + index) % 65_536) % 251) wrong++
-      }
-      received += chunk.length
-      response.pause()
-      setTimeout(() => response.resume(), 1)
-    })
-    const upload = http.request({
-      ...address,
-      path: '/upload',
-      method: 'POST',
-      headers: { 'Content-Type': 'application/octet-stream' }
-    })
-    const hash = createHash('sha256')
-    const send = (part: number) => {
-      const chunk = Buffer.alloc(100_000, part)
-      hash.update(chunk)
-      upload.write(chunk)
+async function segments(client: () => Client) {
+  const split = client()
+  const socket = await split.socket()
+  socket.write(
+    'POST / HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\n'
+  )
+  const half = client()
+  const halfSocket = await half.socket()
+  halfSocket.write('GET / HTTP/1.1\r\nHo')
+  return async (t: Test) => {
+    socket.write('a=1')
+    halfSocket.write('st: test\r\n\r\n')
+    t.equal((await split.response()).headers.connection, 'close')
+    t.equal((await half.response()).headers.connection, 'close')
+  }
+}
+
+async function transfers(_client: () => Client, address: Address) {
+  const size = 64 * 1024 * 1024
+  const download = http.get({
+    ...address,
+    path: `/download?size=${size}`,
+    agent: new http.Agent({ keepAlive: true })
+  })
+  const [response] = (await once(download, 'response')) as [http.IncomingMessage]
+  const { socket } = response
+  let received = 0
+  let wrong = 0
+  response.on('data', (chunk: Buffer) => {
+    for (let index = 0; index < chunk.length; index += 997) {
+      if (chunk[index] !== ((received + index) % 65_536) % 251) wrong++
     }
-    for (let part = 0; part < 5; part++) send(part)
-    await sleep(150)
-    await leave(server, client())
+    received += chunk.length
+    response.pause()
+    setTimeout(() => response.resume(), 1)
+  })
+  const downloaded = once(response, 'end')
+  const upload = http.request({
+    ...address,
+    path: '/upload',
+    method: 'POST',
+    headers: { 'Content-Type': 'application/octet-stream' }
+  })
+  const hash = createHash('sha256')
+  const send = (part: number) => {
+    const chunk = Buffer.alloc(100_000, part)
+    hash.update(chunk)
+    upload.write(chunk)
+  }
+  for (let part = 0; part < 5; part++) send(part)
+  return async (t: Test) => {
     for (let part = 5; part < 10; part++) {
       await sleep(50)
       send(part)
@@ -122,45 +172,21 @@ for (const [name, leave] of Object.entries(waysOut)) {
       size: 1_000_000,
       hash: hash.digest('hex')
     })
-    await once(response, 'end')
+    await downloaded
     t.equal(received, size)
     t.equal(wrong, 0)
     socket.destroy() // it has promised keep-alive
-    await server.line('onClose hook')
-  })
-
-  t.test(`on ${name} a request whose body comes in a second segment is answered`, async t => {
-    const { server, client } = await start(t)
-    const split = client()
-    const socket = await split.socket()
-    socket.write(
-      'POST / HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\n'
-    )
-    const half = client()
-    const halfSocket = await half.socket()
-    halfSocket.write('GET / HTTP/1.1\r\nHo')
-    await sleep(150)
-    await leave(server, client())
-    await sleep(50)
-    socket.write('a=1')
-    halfSocket.write('st: test\r\n\r\n')
-    t.equal((await split.response()).headers.connection, 'close')
-    t.equal((await half.response()).headers.connection, 'close')
-  })
+  }
 }
 
 t.test('no request of a drain gets a 503, whatever return503OnClosing says', async t => {
   for (const return503OnClosing of [true, false]) {
     const { server, client } = await start(t, { fastify: { return503OnClosing } })
-    const slow = client()
     const idle = client()
     await idle.get('/')
-    const answer = slow.get('/slow?ms=500')
-    await sleep(100)
     server.kill('SIGHUP')
     await server.line('signal aborted')
     t.match(await idle.get('/'), { status: 200, headers: { connection: 'close' } })
-    await answer
   }
 })
 
@@ -181,7 +207,7 @@ t.test('a keep-alive response that was begun is followed by an end, not by a res
   const busy = client()
   const socket = await busy.socket()
   socket.write('GET /stream?ms=0 HTTP/1.1\r\nHost: test\r\n\r\n')
-  await sleep(100) // the head is out
+  await once(socket, 'data') // the head is out
   server.kill('SIGTERM')
   const { headers, body } = await busy.response()
   t.equal(headers.connection, 'keep-alive')
@@ -191,16 +217,16 @@ t.test('a keep-alive response that was begun is followed by an end, not by a res
 })
 
 t.test('a fresh connection is served if a request comes', async t => {
-  const { server, client } = await start(t)
+  const { server, client, address } = await start(t)
   const [upgraded, closed] = [client(), client()]
   await upgraded.socket()
-  await sleep(50)
+  await fresh(address.port)
   server.kill('SIGHUP')
   t.match(await server.line('draining'), { connections: { fresh: 1, idle: 0, active: 0, detached: 0 } })
   t.match(JSON.parse((await upgraded.get('/')).body.toString()), { generation: 1 })
   await server.line('generation retired')
   await closed.socket()
-  await sleep(50)
+  await fresh(address.port)
   server.kill('SIGTERM')
   await server.line('signal aborted', ({ reason }) => reason === 'close')
   t.match(await closed.get('/'), { headers: { connection: 'close' } })
@@ -208,30 +234,29 @@ t.test('a fresh connection is served if a request comes', async t => {
 })
 
 t.test('at the deadline what is left is counted, logged and ended with FIN', async t => {
-  const { server, client } = await start(t, { options: { drainTimeout: 500 } })
-  const active = client()
+  const { server, client, address } = await start(t, { options: { drainTimeout: 500 } })
   const idle = client()
   await idle.get('/')
-  const answer = active.get('/slow?ms=5000').catch(({ failure }) => failure)
   const ended = once(await idle.socket(), 'end')
-  await sleep(100)
+  const request = inFlight(address.port, 25_000)
+  await request.begun
   server.kill('SIGHUP')
   t.match(await server.line(/drain timed out/), {
     reason: 'upgrade',
     connections: { fresh: 0, idle: 1, active: 1, detached: 0 }
   })
-  t.equal(await answer, 'eof')
+  t.equal(await request.failure, 'eof')
   await ended
   t.match(await server.line('generation retired'), { generation: 1 })
 })
 
 t.test('headersTimeout and requestTimeout stay in force during a drain', async t => {
-  const { server, client } = await start(t, {
+  const { server, client, address } = await start(t, {
     fastify: { requestTimeout: 600, http: { connectionsCheckingInterval: 100, headersTimeout: 500 } }
   })
   const half = client()
   ;(await half.socket()).write('GET / HTTP/1.1\r\nHo')
-  await sleep(50)
+  await active(address.port, 1)
   server.kill('SIGHUP')
   await server.line('signal aborted')
   await t.rejects(half.response(), { message: /408/ })
@@ -257,11 +282,11 @@ t.test('onClose hooks of one instance run after the last request of another', as
   const server = startServer(t, { release: { listen: [{ port: 0 }, { port: 0 }] } })
   await server.line('listening on')
   const { bound } = await server.line('listening on')
-  const slow = new Client({ host: '127.0.0.1', port: bound[0].port }).get('/slow?ms=600')
-  await sleep(100)
+  const request = inFlight(bound[0].port, 'drain')
+  await request.begun
   server.kill('SIGTERM')
   let answered = false
-  void slow.then(() => (answered = true))
+  void request.answer.then(() => (answered = true))
   await server.line('onClose hook')
   t.ok(answered)
   await server.line('onClose hook')
@@ -276,14 +301,20 @@ t.test('onClose hooks that hang are given up after closeTimeout, with exit code 
 })
 
 t.test('connections() counts by state', async t => {
-  const { client } = await start(t)
-  const clients = [client(), client(), client(), client()]
+  const { client, address, server } = await start(t)
+  const clients = [client(), client()]
   await clients[0]!.socket()
   await clients[1]!.get('/')
-  const slow = clients[2]!.get('/slow?ms=300')
-  await sleep(100)
-  const { body } = await clients[3]!.get('/open')
-  t.same(JSON.parse(body.toString()), { count: { fresh: 1, idle: 1, active: 2, detached: 0 } })
-  await slow
+  const slow = inFlight(address.port, 'drain')
+  await slow.begun
+  await fresh(address.port)
+  t.same(await ask(address.port, '/open'), { count: { fresh: 1, idle: 1, active: 2, detached: 0 } })
   for (const each of clients) each.close()
+  server.kill('SIGTERM')
+  t.equal(await slow.failure, 'none')
 })
+
+/** A connection without a request has arrived, and the one that asks is the only other one. */
+async function fresh(port: number): Promise<void> {
+  while ((await ask(port, '/open')).count.fresh === 0) await sleep(10)
+}

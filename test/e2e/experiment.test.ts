@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { type LoadOptions, load } from '../helper/load.ts'
+import { type LoadOptions, startLoad } from '../helper/load.ts'
 import { startServer } from '../helper/server.ts'
 
 const upgrades = Number(process.env.EXPERIMENT_UPGRADES ?? 10)
@@ -34,16 +34,15 @@ for (const { title, handover = 'idle', ...scenario } of scenarios) {
       release: { listen: [{ port: 0, host: '127.0.0.1' }], options: { handover } }
     })
     const port = await server.port()
-    const controller = new AbortController()
-    const running = load({ host: '127.0.0.1', port }, { ...scenario, done: controller.signal })
+    const running = startLoad(t, { host: '127.0.0.1', port }, { ...scenario })
     const generations = new Set<number>([1])
+    await sleep(500)
     for (let upgrade = 0; upgrade < upgrades; upgrade++) {
-      await sleep(1_000)
+      if (upgrade > 0) await sleep(1_000)
       generations.add((await server.reload()).generation)
     }
-    await sleep(1_000)
-    controller.abort()
-    const result = await running
+    await sleep(500)
+    const result = await running.stop()
     t.comment(JSON.stringify(result))
     t.same(result.failures, {}, 'no request fails')
     if (handover === 'all') t.equal(result.opened, scenario.clients, 'and no connection is made anew')

@@ -9,7 +9,7 @@ import tls from 'node:tls'
 import t from 'tap'
 import { makeCertificate } from '../helper/certificate.ts'
 import { Client } from '../helper/http-client.ts'
-import { load } from '../helper/load.ts'
+import { startLoad } from '../helper/load.ts'
 import { startServer } from '../helper/server.ts'
 
 t.test(
@@ -23,16 +23,14 @@ t.test(
     await server.reload()
     await server.line('generation retired')
     const address = { host: '127.0.0.1', port: bound[0].port }
-    const controller = new AbortController()
-    const running = load(address, { clients: 5, fresh: true, done: controller.signal })
+    const running = startLoad(t, address, { clients: 5, fresh: true, pause: [0, 20] })
     const slow = new Client(address).get('/slow?ms=1500')
     await sleep(100)
     await new Client(address).post('/throw', '', { Connection: 'close' })
     t.match(await server.line('generation died'), { generation: 2, code: 1 })
     t.match(await server.line('generation ready', ({ generation }) => generation === 3), {})
     t.match(await slow, { status: 200 }, 'what it had in hand it has answered')
-    controller.abort()
-    t.same((await running).failures, {}, 'nobody was refused meanwhile')
+    t.same((await running.stop()).failures, {}, 'nobody was refused meanwhile')
     t.ok(existsSync(path.join(server.directory, 'app.sock')))
     t.match(await new Client({ path: path.join(server.directory, 'app.sock') }).get('/'), { status: 200 })
     server.kill('SIGTERM')
@@ -82,15 +80,13 @@ t.test('each instance of a worker has its own drainTimeout', async t => {
 t.test('a listener for data on every connection loses no request in a handover', async t => {
   const server = startServer(t, { release: { spyOnData: true, options: { handover: 'all' } } })
   const address = { host: '127.0.0.1', port: await server.port() }
-  const controller = new AbortController()
-  const running = load(address, { clients: 20, pause: [0, 10], done: controller.signal })
+  const running = startLoad(t, address, { clients: 20, pause: [0, 50] })
   for (const _ of [2, 3, 4]) {
     await sleep(200)
     await server.reload()
     await server.line('generation retired')
   }
-  controller.abort()
-  t.same((await running).failures, {})
+  t.same((await running.stop()).failures, {})
 })
 
 t.test(

@@ -5,14 +5,18 @@ import type { NetConnectOpts } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import type { Status } from '../../lib/control.js'
+import { ask as askMaster, findMaster } from '../../lib/control-client.js'
 import { Client } from '../helper/http-client.ts'
 import { startServer } from '../helper/server.ts'
+import { active } from '../helper/supervised.ts'
 
 const ask = async (client: Client, route = '/') => JSON.parse((await client.get(route)).body.toString())
 
 async function start(t: Test, release: object = {}) {
   const server = startServer(t, { release: { listen: [{ port: 0, host: '127.0.0.1' }], ...release } })
-  const address: NetConnectOpts = { host: '127.0.0.1', port: await server.port() }
+  const port = await server.port()
+  const address: NetConnectOpts = { host: '127.0.0.1', port }
   const client = () => {
     const each = new Client(address)
     t.teardown(() => each.close())
@@ -24,47 +28,63 @@ async function start(t: Test, release: object = {}) {
     await server.line('generation retired', line => line.generation === generation - 1)
     return generation
   }
-  return { server, client, upgrade, address }
+  return { server, client, upgrade, port }
 }
 
 t.test(
-  'an idle and a fresh connection are answered by the next generation, twenty times, and leak nothing',
+  'twenty upgrades keep the PID, hand an idle and a fresh connection to the next generation, and leak nothing',
   async t => {
     const { server, client, upgrade } = await start(t)
     const idle = client()
     await ask(idle)
-    const descriptors: number[][] = []
+    let early: number[] = []
+    let last = server.pid
     for (let generation = 2; generation <= 21; generation++) {
       const fresh = client()
       await fresh.socket()
-      await sleep(20)
-      await upgrade()
+      while ((await ask(idle, '/open')).count.fresh === 0) await sleep(5)
+      t.equal(await upgrade(), generation)
       const { pid } = await ask(idle)
+      t.not(pid, last)
       t.match(await ask(fresh), { generation, pid })
       t.match(await ask(idle), { generation })
       t.equal(fresh.opened, 1)
       fresh.close()
-      await sleep(50)
-      if (process.platform === 'linux') {
-        descriptors.push([server.pid, pid].map(each => readdirSync(`/proc/${each}/fd`).length))
-      }
+      last = pid
+      if (generation === 3) early = await settled([server.pid, pid])
     }
     t.equal(idle.opened, 1, 'on one connection')
-    t.same(descriptors.at(-1), descriptors[1])
+    t.same(await settled([server.pid, last], early), early, 'as many descriptors as after the second upgrade')
     t.equal(
       server.lines.filter(({ msg, moved }) => msg === 'drained' && moved === 2).length,
       20,
       'and counted'
     )
+    t.equal(server.child.exitCode, null, 'the process that was started is there')
+    server.kill('SIGTERM')
+    t.same(await server.exit(), { code: 0, signal: null })
   }
 )
 
+/** Open descriptors of processes, once they are as many as is hoped for, or have been the same for a second. */
+async function settled(pids: readonly number[], hoped?: readonly number[]): Promise<number[]> {
+  if (process.platform !== 'linux') return []
+  let counts: number[] = []
+  for (let same = 0; same < 20; await sleep(50)) {
+    const now = pids.map(pid => readdirSync(`/proc/${pid}/fd`).length)
+    if (String(now) === String(hoped)) return now
+    same = String(now) === String(counts) ? same + 1 : 0
+    counts = now
+  }
+  return counts
+}
+
 t.test("with handover 'all' a response in flight stays keep-alive and its connection follows", async t => {
-  const { client, upgrade, server } = await start(t, { options: { handover: 'all' } })
+  const { client, upgrade, server, port } = await start(t, { options: { handover: 'all' } })
   const one = client()
   for (const generation of [2, 3]) {
     const answer = one.get('/slow?ms=drain')
-    await sleep(50)
+    await active(port, 1)
     await upgrade()
     const { headers, body } = await answer
     t.match(headers, { connection: 'keep-alive' })
@@ -76,10 +96,10 @@ t.test("with handover 'all' a response in flight stays keep-alive and its connec
 })
 
 t.test("with handover 'idle' a response in flight carries close", async t => {
-  const { client, upgrade } = await start(t)
+  const { client, upgrade, port } = await start(t)
   const one = client()
   const answer = one.get('/slow?ms=drain')
-  await sleep(50)
+  await active(port, 1)
   await upgrade()
   t.match((await answer).headers, { connection: 'close' })
 })
@@ -89,7 +109,7 @@ t.test('with handover false an idle connection waits for one more request', asyn
   const one = client()
   await ask(one)
   await server.reload()
-  await sleep(200)
+  await server.line('draining')
   const { headers, body } = await one.get('/')
   t.match(headers, { connection: 'close' })
   t.match(JSON.parse(body.toString()), { generation: 1 })
@@ -224,14 +244,14 @@ t.test('a client that half-closes after its request is served as on an accepted 
 })
 
 t.test('an adopted connection is counted, and its response is waited for in a drain', async t => {
-  const { server, client, upgrade } = await start(t)
+  const { server, client, upgrade, port } = await start(t)
   const [one, other] = [client(), client()]
   await ask(one)
   await ask(other)
   await upgrade()
   t.same(await ask(one, '/open'), { count: { fresh: 0, idle: 1, active: 1, detached: 0 } })
   const answer = one.get('/slow?ms=drain')
-  await sleep(50)
+  await active(port, 1)
   server.kill('SIGTERM')
   t.match(await answer, { status: 200, headers: { connection: 'close' } })
   t.same(await server.exit(), { code: 0, signal: null })
@@ -253,7 +273,9 @@ t.test(
     await ask(dropped!)
     server.deploy({ options, listen: [{ path: 'kept.sock' }] })
     await server.reload()
-    await sleep(200)
+    // Where the one is, and the other is yet.
+    await held(server.pid, ({ generation, connections }) => generation === 2 && connections?.idle === 1)
+    await held(server.pid, ({ generation, connections }) => generation === 1 && connections?.idle === 1)
     t.match(await ask(kept!), { generation: 2 })
     const { headers, body } = await dropped!.get('/')
     t.match(headers, { connection: 'close' })
@@ -306,6 +328,12 @@ t.test(
     for (const { fd, flags } of sockets) t.ok(flags & 0o2000000, `descriptor ${fd} is closed on exec`)
   }
 )
+
+/** One of the generations of a running server is as is asked for. */
+async function held(pid: number, matches: (generation: Status['generations'][number]) => boolean) {
+  const socket = await findMaster(String(pid))
+  while (!(await askMaster(socket, 'status')).generations.some(matches)) await sleep(20)
+}
 
 function readLink(file: string): string {
   try {

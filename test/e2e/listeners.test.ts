@@ -5,8 +5,9 @@ import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { freePorts } from '../helper/free-port.ts'
 import { Client } from '../helper/http-client.ts'
-import { load } from '../helper/load.ts'
+import { startLoad } from '../helper/load.ts'
 import { startServer } from '../helper/server.ts'
 
 const ask = async (address: net.NetConnectOpts, path = '/') => {
@@ -37,17 +38,13 @@ t.test('localhost is served on 127.0.0.1 and on ::1 after every upgrade', async 
   const { bound } = await server.line('listening on')
   t.same(bound.map(({ address }: { address: string }) => address).sort(), ['127.0.0.1', '::1'])
   const { port } = bound[0]
-  const controller = new AbortController()
-  const loads = ['127.0.0.1', '::1'].map(host =>
-    load({ host, port }, { clients: 5, pause: [0, 5], done: controller.signal })
-  )
+  const loads = ['127.0.0.1', '::1'].map(host => startLoad(t, { host, port }, { clients: 5, pause: [0, 10] }))
   for (const _ of [2, 3, 4]) {
     await sleep(200)
     await server.reload()
     await server.line('generation retired')
   }
-  controller.abort()
-  for (const result of await Promise.all(loads)) t.same(result.failures, {})
+  for (const load of loads) t.same((await load.stop()).failures, {})
   for (const host of ['127.0.0.1', '::1']) t.match(await ask({ host, port }), { generation: 4 })
   server.kill('SIGTERM')
   t.same(await server.exit(), { code: 0, signal: null })
@@ -72,15 +69,13 @@ t.test('a Unix socket exists and answers at every instant', async t => {
   t.match(await server.line('listening on'), { bound: ['app.sock'] })
   t.match(await server.line(/^Server listening/), { msg: 'Server listening at app.sock' })
   const socketPath = path.join(server.directory, 'app.sock')
-  const controller = new AbortController()
-  const running = load({ path: socketPath }, { clients: 5, fresh: true, done: controller.signal })
+  const running = startLoad(t, { path: socketPath }, { clients: 5, fresh: true, pause: [0, 10] })
   for (const generation of [2, 3, 4]) {
     await server.reload()
     await server.line('generation retired')
     t.match(await ask({ path: socketPath }), { generation })
   }
-  controller.abort()
-  t.same((await running).failures, {})
+  t.same((await running.stop()).failures, {})
   server.kill('SIGTERM')
   t.same(await server.exit(), { code: 0, signal: null })
   t.notOk(existsSync(socketPath), 'the last one removes the file')
@@ -226,11 +221,3 @@ const refusal = (request: Promise<unknown>) =>
     () => 'answered',
     ({ failure }) => failure
   )
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map(server => once(server, 'listening')))
-  const ports = servers.map(server => (server.address() as net.AddressInfo).port)
-  await Promise.all(servers.map(server => once(server.close(), 'close')))
-  return ports
-}

@@ -1,67 +1,64 @@
-import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
+import path from 'node:path'
+import t, { type Test } from 'tap'
 import { Client } from '../helper/http-client.ts'
-import { isRunning, startServer } from '../helper/server.ts'
+import { fixtures, startServer } from '../helper/server.ts'
+import { ends, inFlight } from '../helper/supervised.ts'
+import { noTerminal, startInTerminal } from '../helper/terminal.ts'
+
+/** A server after so many upgrades, with a request in flight. */
+async function start(t: Test, { upgrades = 0, ms = 'drain' as number | 'drain' }) {
+  const server = startServer(t)
+  const port = await server.port()
+  for (let upgrade = 0; upgrade < upgrades; upgrade++) {
+    await server.reload()
+    await server.line('generation retired')
+  }
+  const request = inFlight(port, ms)
+  await request.begun
+  return { server, port, request }
+}
 
 for (const upgrades of [0, 2]) {
   const where = upgrades === 0 ? 'in the first generation' : 'with a worker'
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     t.test(`${where} ${signal} drains, runs onClose and ends with code 0`, async t => {
-      const server = startServer(t)
-      const address = { host: '127.0.0.1', port: await server.port() }
-      for (let upgrade = 0; upgrade < upgrades; upgrade++) await server.reload()
-      await sleep(100)
-      const answer = new Client(address).get('/slow?ms=400')
-      await sleep(100)
+      const { server, request } = await start(t, { upgrades })
       server.kill(signal)
-      t.match(await answer, { status: 200, headers: { connection: 'close' } })
+      t.match(await request.answer, { status: 200, headers: { connection: 'close' } })
       t.same(await server.exit(), { code: 0, signal: null })
       t.equal(server.lines.filter(({ msg }) => msg === 'onClose hook').length, upgrades + 1)
     })
   }
+}
 
-  for (const group of ['SIGINT', 'SIGTERM'] as const) {
-    t.test(`${where} ${group} to the whole group, as from Ctrl-C or systemd, counts once`, async t => {
-      const server = startServer(t)
-      const address = { host: '127.0.0.1', port: await server.port() }
-      for (let upgrade = 0; upgrade < upgrades; upgrade++) await server.reload()
-      await sleep(100)
-      const answer = new Client(address).get('/slow?ms=400')
-      await sleep(100)
-      process.kill(-server.pid, group)
-      t.match(await answer, { status: 200, headers: { connection: 'close' } })
+for (const upgrades of [0, 1]) {
+  const where = upgrades === 0 ? 'in the first generation' : 'with a worker'
+
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    t.test(`${where} ${signal} to the whole group, as from Ctrl-C or systemd, counts once`, async t => {
+      const { server, request } = await start(t, { upgrades })
+      process.kill(-server.pid, signal)
+      t.match(await request.answer, { status: 200, headers: { connection: 'close' } })
       t.same(await server.exit(), { code: 0, signal: null })
     })
   }
 
   t.test(`${where} a second signal ends everything at once with code 1`, async t => {
-    const server = startServer(t)
-    const address = { host: '127.0.0.1', port: await server.port() }
-    for (let upgrade = 0; upgrade < upgrades; upgrade++) await server.reload()
-    await sleep(100)
-    const answer = new Client(address).get('/slow?ms=8000').catch(({ failure }) => failure)
-    await sleep(100)
+    const { server, request } = await start(t, { upgrades, ms: 25_000 })
     server.kill('SIGTERM')
     await server.line('signal aborted', ({ reason }) => reason === 'close')
     server.kill('SIGTERM')
     t.match(await server.line('second signal, ending at once'), { signal: 'SIGTERM' })
     t.same(await server.exit(), { code: 1, signal: null })
-    t.match(await answer, /eof|reset/)
+    t.match(await request.failure, /eof|reset/)
   })
 
   t.test(`${where} an uncaught error is logged and drains the process that threw`, async t => {
-    const server = startServer(t)
-    const address = { host: '127.0.0.1', port: await server.port() }
-    for (let upgrade = 0; upgrade < upgrades; upgrade++) await server.reload()
-    await sleep(100)
-    const answer = new Client(address).get('/slow?ms=400')
-    await sleep(100)
-    await new Client(address).post('/throw', '', { Connection: 'close' })
+    const { server, port, request } = await start(t, { upgrades })
+    await new Client({ host: '127.0.0.1', port }).post('/throw', '', { Connection: 'close' })
     t.match(await server.line('uncaught error, closing'), { err: { message: 'uncaught on purpose' } })
-    t.match(await answer, { status: 200 })
+    t.match(await request.answer, { status: 200 })
     if (upgrades === 0) {
       t.same(await server.exit(), { code: 1, signal: null })
     } else {
@@ -154,50 +151,17 @@ t.test('a signal while an upgrade is under way ends both generations', async t =
   server.deploy({ boot: 'hang' })
   server.kill('SIGHUP')
   const { pid } = await server.line('generation spawned')
-  await sleep(200)
   server.kill('SIGTERM')
   t.same(await server.exit(), { code: 0, signal: null })
-  await sleep(50)
-  t.notOk(isRunning(pid))
+  await ends(pid)
 })
 
-t.test('closing the terminal ends the server instead of upgrading it', { skip: !hasPython() }, async t => {
-  // A terminal of its own for the server; the master side is closed when the parent says so.
-  const terminal = `
-import os, pty, sys, time
-pid, fd = pty.fork()
-if pid == 0:
-    log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.execvp(sys.argv[2], sys.argv[2:])
-time.sleep(1.5)
-os.close(fd)
-time.sleep(0.2)
-for _ in range(50):
-    done, status = os.waitpid(pid, os.WNOHANG)
-    if done: break
-    time.sleep(0.1)
-print('ended', done == pid, os.waitstatus_to_exitcode(status))
-if not done: os.kill(pid, 9)
-`
-  const server = startServer(t, {
-    command: [
-      'python3',
-      '-c',
-      terminal,
-      'terminal.log',
-      process.execPath,
-      `${import.meta.dirname}/../fixture/server.js`
-    ]
-  })
+t.test('closing the terminal ends the server instead of upgrading it', { skip: noTerminal }, async t => {
+  const terminal = await startInTerminal(t, [process.execPath, path.join(fixtures, 'server.js')])
+  await terminal.line('listening on')
   // With which code is Node's affair: some versions abort at the very end where the terminal is gone.
-  t.match(await server.line(/^ended/), { msg: /^ended True/ })
-  const log = readFileSync(`${server.directory}/terminal.log`, 'utf8')
-  t.match(log, /"msg":"onClose hook"/)
-  t.notMatch(log, /generation spawned/)
+  t.match(await terminal.end('close'), /^ended/)
+  const messages = terminal.said().map(({ msg }) => msg)
+  t.ok(messages.includes('onClose hook'))
+  t.notOk(messages.includes('generation spawned'))
 })
-
-function hasPython(): boolean {
-  return spawnSync('python3', ['-c', 'import pty, os; os.waitstatus_to_exitcode']).status === 0
-}

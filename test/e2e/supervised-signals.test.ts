@@ -2,9 +2,10 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { cli, fixtures, startServer } from '../helper/server.ts'
 import { ask, ends, inFlight } from '../helper/supervised.ts'
+import { noTerminal, startInTerminal } from '../helper/terminal.ts'
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   for (const to of ['the master', 'the whole group, as Ctrl-C and systemd do'] as const) {
@@ -29,14 +30,20 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   }
 }
 
-t.test('a second signal ends everything at once, with code 1', async t => {
+/** A server that drains after SIGTERM, for longer than anybody waits. */
+async function startDraining(t: Test) {
   const server = startServer(t, { supervised: [] })
   const port = await server.port()
   const { pid } = await ask(port)
-  const request = inFlight(port, 15_000)
+  const request = inFlight(port, 25_000)
   await request.begun
   server.kill('SIGTERM')
   await server.line('signal aborted')
+  return { server, pid, request }
+}
+
+t.test('a second signal ends everything at once, with code 1', async t => {
+  const { server, pid, request } = await startDraining(t)
   server.kill('SIGINT')
   t.match(await server.line('second signal, ending at once'), { signal: 'SIGINT' })
   t.same(await server.exit(), { code: 1, signal: null })
@@ -48,11 +55,11 @@ t.test('SIGQUIT ends everything at once, with code 1', async t => {
   const server = startServer(t, { supervised: ['--handover', 'false'] })
   const port = await server.port()
   const first = await ask(port)
-  const old = inFlight(port, 15_000)
+  const old = inFlight(port, 25_000)
   await old.begun
   const second = await server.reload()
   await server.line('signal aborted') // the old generation drains yet
-  const request = inFlight(port, 15_000)
+  const request = inFlight(port, 25_000)
   await request.begun
   server.kill('SIGQUIT')
   t.match(await server.line('ending at once'), { signal: 'SIGQUIT' })
@@ -62,13 +69,7 @@ t.test('SIGQUIT ends everything at once, with code 1', async t => {
 })
 
 t.test('SIGQUIT ends what drains too slowly after SIGTERM', async t => {
-  const server = startServer(t, { supervised: [] })
-  const port = await server.port()
-  const { pid } = await ask(port)
-  const request = inFlight(port, 15_000)
-  await request.begun
-  server.kill('SIGTERM')
-  await server.line('signal aborted')
+  const { server, pid, request } = await startDraining(t)
   server.kill('SIGQUIT')
   t.same(await server.exit(), { code: 1, signal: null })
   t.match(await request.failure, /eof|reset/)
@@ -169,79 +170,23 @@ for (const upgrades of [0, 1]) {
   )
 }
 
-const hasPython = spawnSync('python3', ['-c', 'import pty, os; os.waitstatus_to_exitcode']).status === 0
-
-/** A terminal for the server; `words` come in on standard input: ^C is typed, or the terminal is closed. */
-const terminal = `
-import os, pty, sys
-pid, fd = pty.fork()
-if pid == 0:
-    log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.execvp(sys.argv[2], sys.argv[2:])
-print('pid', pid, flush=True)
-if sys.stdin.readline().strip() == 'type':
-    os.write(fd, b'\\x03')
-else:
-    os.close(fd)
-print('ended', os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-`
-for (const word of ['type', 'close']) {
-  const title = word === 'type' ? 'Ctrl-C in a terminal' : 'a terminal that is closed'
-  t.test(`${title} drains and ends the server`, { skip: !hasPython && 'python3 not installed' }, async t => {
-    const folder = t.testdir()
-    const log = path.join(folder, 'terminal.log')
-    const program = path.join(fixtures, 'server.js')
-    const server = startServer(t, {
-      command: ['python3', '-c', terminal, log, process.execPath, cli, program],
-      stdin: 'pipe'
-    })
-    const [, pid] = (await server.line(/^pid/)).msg.split(' ')
-    const port = await until(
-      () =>
-        said()
-          .find(({ msg }) => msg === 'listening on')
-          ?.bound.at(-1).port
-    )
-    await until(() => said().find(({ msg }) => msg === 'generation ready'))
-    t.teardown(() => {
-      for (const each of [Number(pid), ...said().map(line => line.generationPid ?? line.pid)]) {
-        try {
-          process.kill(each, 'SIGKILL')
-        } catch {}
-      }
-    })
+for (const how of ['type', 'close'] as const) {
+  const title = how === 'type' ? 'Ctrl-C in a terminal' : 'a terminal that is closed'
+  t.test(`${title} drains and ends the server`, { skip: noTerminal }, async t => {
+    const terminal = await startInTerminal(t, [process.execPath, cli, path.join(fixtures, 'server.js')])
+    const { port } = (await terminal.line('listening on')).bound.at(-1)
+    await terminal.line('generation ready')
     const worker = await ask(port)
     const request = inFlight(port, 'drain')
     await request.begun
-    server.child.stdin!.end(`${word}\n`)
+    const ended = terminal.end(how)
     t.equal(await request.failure, 'none')
-    t.match((await server.line(/^ended/)).msg, word === 'type' ? 'ended 0' : /ended -?\d+/)
+    t.match(await ended, how === 'type' ? 'ended 0' : /ended -?\d+/)
     await ends(worker.pid)
-    const messages = said().map(({ msg }) => msg)
+    const messages = terminal.said().map(({ msg }) => msg)
     t.ok(messages.includes('onClose hook'))
     t.equal(messages.filter(msg => msg === 'generation spawned').length, 1, 'and no upgrade was made of it')
-
-    function said(): any[] {
-      try {
-        return readFileSync(log, 'utf8')
-          .split('\n')
-          .filter(line => line.startsWith('{'))
-          .map(line => JSON.parse(line))
-      } catch {
-        return [] // not yet
-      }
-    }
   })
-}
-
-async function until<T>(look: () => T | undefined): Promise<T> {
-  for (;;) {
-    const found = look()
-    if (found !== undefined) return found
-    await new Promise(resolve => setTimeout(resolve, 20))
-  }
 }
 
 const namespace = ['unshare', '--fork', '--kill-child', '--pid', '--mount-proc']

@@ -17,7 +17,7 @@ import type { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { defaultOptions } from '../../lib/options.js'
 import { Client } from '../helper/http-client.ts'
-import { load } from '../helper/load.ts'
+import { startLoad } from '../helper/load.ts'
 import { cli, fixtures, type Server, startServer } from '../helper/server.ts'
 import { ask, ends, inFlight } from '../helper/supervised.ts'
 
@@ -32,11 +32,11 @@ function temporaryFolder(t: Test): string {
 /** `graceful-upgrade` with these words and nothing else. */
 const run = (t: Test, ...words: string[]) => startServer(t, { command: [process.execPath, cli, ...words] })
 
-async function upgradesTwice(t: Test, server: Server): Promise<void> {
+async function upgrades(t: Test, server: Server, generations = [2]): Promise<void> {
   const port = await server.port()
   const { pid } = await ask(port)
   t.not(pid, server.pid, 'a worker serves')
-  for (const generation of [2, 3]) {
+  for (const generation of generations) {
     t.match(await server.reload(), { generation })
     await server.line('generation retired')
     t.match(await ask(port), { generation })
@@ -46,15 +46,15 @@ async function upgradesTwice(t: Test, server: Server): Promise<void> {
 }
 
 t.test('the first generation is a worker, and the master a process of its own', t =>
-  upgradesTwice(t, startServer(t, { supervised: [] }))
+  upgrades(t, startServer(t, { supervised: [] }), [2, 3])
 )
 
 t.test('CommonJS, with require()', t =>
-  upgradesTwice(t, startServer(t, { supervised: [], fixture: 'commonjs.cjs' }))
+  upgrades(t, startServer(t, { supervised: [], fixture: 'commonjs.cjs' }))
 )
 
 t.test('TypeScript, with --import tsx', t =>
-  upgradesTwice(
+  upgrades(
     t,
     startServer(t, { cwd: root, supervised: [], nodeArgs: ['--import', 'tsx'], fixture: 'typescript.ts' })
   )
@@ -62,7 +62,7 @@ t.test('TypeScript, with --import tsx', t =>
 
 t.test('a command behind --, from node_modules/.bin of the directory', t => {
   const words = ['start', '--port', '0', '--address', '127.0.0.1', '--log-level', 'info']
-  return upgradesTwice(
+  return upgrades(
     t,
     startServer(t, { cwd: root, supervised: ['--', 'fastify', ...words], fixture: 'cli-app.js' })
   )
@@ -104,7 +104,7 @@ for (const [how, options] of Object.entries({
   t.test(`an option ${how} wins over the code`, async t => {
     const server = startServer(t, { ...options, release: { options: { drainTimeout: 30_000 } } })
     const port = await server.port()
-    const answer = inFlight(port, 10_000)
+    const answer = inFlight(port, 20_000)
     await answer.begun
     server.kill('SIGTERM')
     t.match(await answer.failure, /eof|reset/, 'the drain was cut')
@@ -295,9 +295,8 @@ for (const [title, options] of Object.entries({
       release: { listen: [{ port: 0, host: '127.0.0.1' }], options: { handover: false } }
     })
     const port = await server.port()
-    const controller = new AbortController()
     const address = { host: '127.0.0.1', port }
-    const running = load(address, { clients: 20, pause: [0, 20], done: controller.signal })
+    const running = startLoad(t, address, { clients: 20, pause: [0, 50] })
     let { pid } = await ask(port)
     for (const generation of [2, 3, 4]) {
       if (options.to === 'application') {
@@ -309,8 +308,7 @@ for (const [title, options] of Object.entries({
       ;({ pid } = await server.line('generation ready', line => line.generation === generation))
       await server.line('generation retired', line => line.generation === generation - 1)
     }
-    controller.abort()
-    const { failures, opened, generations, requests } = await running
+    const { failures, opened, generations, requests } = await running.stop()
     t.same(failures, {}, `none of ${requests} requests failed`)
     t.equal(opened, 20, 'on the connections of the beginning')
     t.ok(generations[4])
@@ -322,11 +320,7 @@ for (const [title, options] of Object.entries({
 t.test('an upgrade to a version that throws: the old one serves on, and no client notices', async t => {
   const server = startServer(t, { supervised: [] })
   const port = await server.port()
-  const controller = new AbortController()
-  const running = load(
-    { host: '127.0.0.1', port },
-    { clients: 10, fresh: true, pause: [0, 20], done: controller.signal }
-  )
+  const running = startLoad(t, { host: '127.0.0.1', port }, { clients: 10, fresh: true, pause: [0, 30] })
   server.deploy({ boot: 'throw' })
   server.kill('SIGHUP')
   t.match(await server.line('upgrade failed'), {
@@ -336,8 +330,7 @@ t.test('an upgrade to a version that throws: the old one serves on, and no clien
   t.match(await ask(port), { generation: 1 })
   server.deploy({})
   t.match(await server.reload(), { generation: 3 })
-  controller.abort()
-  t.same((await running).failures, {})
+  t.same((await running.stop()).failures, {})
 })
 
 /** Two releases behind a link. */

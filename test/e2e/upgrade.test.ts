@@ -1,37 +1,11 @@
-import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Client } from '../helper/http-client.ts'
-import { load } from '../helper/load.ts'
-import { isRunning, startServer } from '../helper/server.ts'
+import { startLoad } from '../helper/load.ts'
+import { startServer } from '../helper/server.ts'
+import { ends } from '../helper/supervised.ts'
 
 const ask = async (client: Client, path = '/') => JSON.parse((await client.get(path)).body.toString())
-
-t.test('twenty upgrades keep the PID, count the generations and leak no descriptor', async t => {
-  const server = startServer(t)
-  const port = await server.port()
-  const client = new Client({ host: '127.0.0.1', port })
-  const open = async (pid: number) => readdirSync(`/proc/${pid}/fd`).length
-  const counts: [number, number][] = []
-  for (let generation = 2; generation <= 21; generation++) {
-    const { pid } = await server.reload()
-    await server.line('generation retired')
-    const answer = await ask(client)
-    if (answer.generation !== generation) t.equal(await ask(client).then(a => a.generation), generation)
-    client.close()
-    if (process.platform !== 'linux') continue
-    await sleep(50)
-    counts.push([await open(server.pid), await open(pid)])
-  }
-  t.equal(server.child.exitCode, null, 'the process that was started is there')
-  const [early, late] = [counts[1]!, counts.at(-1)!]
-  t.ok(
-    late.every((count, index) => count <= early[index]!),
-    `no more descriptors after the twentieth upgrade (${late}) than after the second (${early})`
-  )
-  server.kill('SIGTERM')
-  t.same(await server.exit(), { code: 0, signal: null })
-})
 
 t.test('a reload runs the new version and retires the old one', async t => {
   const server = startServer(t, { release: { version: 'one' } })
@@ -63,12 +37,13 @@ t.test('upgrade() resolves with what serves now, and is the same from a worker',
 t.test('a second reload during an upgrade is refused and logged', async t => {
   const server = startServer(t)
   const client = new Client({ host: '127.0.0.1', port: await server.port() })
-  server.deploy({ boot: 'slow', bootTime: 700 })
+  server.deploy({ boot: 'held' })
   server.kill('SIGHUP')
   await server.line('generation spawned')
   t.same(await ask(client, '/state'), { state: 'upgrading', aborted: false })
   server.kill('SIGHUP')
   t.match(await server.line('upgrade refused'), { err: { code: 'GRACEFUL_UPGRADE_IN_PROGRESS' } })
+  server.deploy({})
   t.match(await server.line('generation ready'), { generation: 2 })
   t.equal(server.lines.filter(({ msg }) => msg === 'generation spawned').length, 1)
   client.close()
@@ -84,7 +59,7 @@ const failures = [
   },
   { boot: 'exit0', code: 'GRACEFUL_UPGRADE_EXITED', message: /code 0/ },
   { boot: 'killed', code: 'GRACEFUL_UPGRADE_EXITED', message: /SIGKILL/ },
-  { boot: 'hang', code: 'GRACEFUL_UPGRADE_READY_TIMEOUT', message: /readyTimeout \(1500 ms\)/ },
+  { boot: 'hang', code: 'GRACEFUL_UPGRADE_READY_TIMEOUT', message: /readyTimeout \(5000 ms\)/ },
   {
     boot: 'throwBetween',
     code: 'GRACEFUL_UPGRADE_EXITED',
@@ -97,13 +72,16 @@ for (const { boot, code, message, lastWords } of failures) {
     `a new version that fails (${boot}) leaves the old one serving, and the next reload tries again`,
     async t => {
       const release = {
-        options: { readyTimeout: 1_500 },
+        options: { readyTimeout: boot === 'hang' ? 5_000 : 60_000 },
         listen: [{ port: 0, host: '127.0.0.1' }, { port: 0 }]
       }
       const server = startServer(t, { release })
       const address = { host: '127.0.0.1', port: await server.port() }
-      const controller = new AbortController()
-      const running = load(address, { clients: 5, fresh: true, done: controller.signal })
+      const running = startLoad(t, address, {
+        clients: 5,
+        fresh: true,
+        pause: [0, 40]
+      })
       server.deploy({ ...release, boot })
       const client = new Client(address)
       const answer = await client.post('/upgrade', '').catch(error => error.message)
@@ -114,8 +92,7 @@ for (const { boot, code, message, lastWords } of failures) {
       })
       server.deploy(release)
       t.match(await server.reload(), { generation: 3 })
-      controller.abort()
-      t.same((await running).failures, {}, 'no client noticed')
+      t.same((await running.stop()).failures, {}, 'no client noticed')
       client.close()
     }
   )
@@ -139,8 +116,7 @@ t.test('a worker that dies is replaced, and no client is refused', async t => {
   const address = { host: '127.0.0.1', port: await server.port() }
   let { pid } = await server.reload()
   await server.line('generation retired')
-  const controller = new AbortController()
-  const running = load(address, { clients: 10, fresh: true, done: controller.signal })
+  const running = startLoad(t, address, { clients: 10, fresh: true, pause: [0, 40] })
   for (let death = 0; death < 2; death++) {
     await sleep(300)
     process.kill(pid, 'SIGKILL')
@@ -148,8 +124,7 @@ t.test('a worker that dies is replaced, and no client is refused', async t => {
     ;({ pid } = await server.line('generation ready'))
   }
   await sleep(300)
-  controller.abort()
-  const { failures, requests } = await running
+  const { failures, requests } = await running.stop()
   t.equal(failures.refused, undefined, `none of ${requests} requests was refused`)
   t.ok(
     (failures.reset ?? 0) + (failures.eof ?? 0) <= 20,
@@ -169,9 +144,10 @@ t.test('SIGHUP ends the pause before a dead worker is replaced again', async t =
   await server.line('upgrade failed') // after a second
   await server.line('upgrade failed') // after two more; the next would come after four
   server.deploy({})
-  const begun = performance.now()
+  const failed = server.lines.findLast(({ msg }) => msg === 'upgrade failed')!
   await server.reload()
-  t.ok(performance.now() - begun < 3_500, 'earlier than by itself')
+  const spawned = server.lines.findLast(({ msg }) => msg === 'generation spawned')!
+  t.ok(spawned.time - failed.time < 3_900, 'earlier than by itself')
 })
 
 t.test('a worker that loses its master serves on and answers SIGHUP itself', async t => {
@@ -206,8 +182,7 @@ t.test(
     const { pid } = await server.line('generation spawned', ({ generation }) => generation === 3)
     server.kill('SIGKILL')
     await server.line(/master lost/)
-    await sleep(1_000)
-    t.notOk(isRunning(pid), 'the one that was starting has ended')
+    await ends(pid) // the one that was starting
     t.match(await ask(new Client(address)), { generation: 2 })
   }
 )

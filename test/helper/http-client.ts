@@ -32,7 +32,7 @@ export class Client {
   /** How many TCP connections were opened. */
   opened = 0
 
-  constructor(address: NetConnectOpts, { timeout = 20_000 } = {}) {
+  constructor(address: NetConnectOpts, { timeout = 60_000 } = {}) {
     this.#address = address
     this.#timeout = timeout
   }

@@ -1,5 +1,6 @@
 import type { NetConnectOpts } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
 import { Client, type Failure, RequestError } from './http-client.ts'
 
 export interface LoadOptions {
@@ -53,5 +54,18 @@ export async function load(address: NetConnectOpts, options: LoadOptions): Promi
     }
     client.close()
     result.opened += client.opened
+  }
+}
+
+/** Load that ends when the test says so, and with the test at the latest: a test that has failed must not go on. */
+export function startLoad(t: Test, address: NetConnectOpts, options: Omit<LoadOptions, 'done'>) {
+  const controller = new AbortController()
+  const running = load(address, { ...options, done: controller.signal })
+  t.teardown(() => controller.abort())
+  return { stop }
+
+  function stop(): Promise<LoadResult> {
+    controller.abort()
+    return running
   }
 }

@@ -133,7 +133,7 @@ export function startServer(t: Test, options: StartOptions = {}): Server {
           waiting.delete(look)
           const seen = lines.map(line => JSON.stringify(line)).join('\n')
           reject(new Error(`no line ${msg} came; there are:\n${seen}\nstandard error:\n${stderr}`))
-        }, 20_000)
+        }, 60_000)
         waiting.add(look)
         look()
         function look() {
