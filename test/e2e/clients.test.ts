@@ -1,32 +1,24 @@
 /** What clients that others wrote say of a server that is upgraded under their load: none reports a failure. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import type { ChildProcess } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Pool } from 'undici'
-import { cleanEnvironment, startServer } from '../helper/server.ts'
+import { runGoClient } from '../helper/go-client.ts'
+import { ended, missing, startProgram } from '../helper/program.ts'
+import { count, type Report } from '../helper/report.ts'
+import { startServer } from '../helper/server.ts'
 
 const autocannon = createRequire(import.meta.url)('autocannon')
 
 const upgrades = Number(process.env.UPGRADES ?? 4)
 /** Milliseconds from one upgrade to the next, or longer if it isn't ready then. */
-const period = 700
+const period = 250
 const connections = 20
 const form = 'application/x-www-form-urlencoded'
-
-/** What a client says at its end. */
-interface Report {
-  /** Answers that it counts as good. */
-  readonly answers: number
-  readonly failures: Record<string, number>
-  /** Answers by the generation that gave them, where the client lets us see them. */
-  readonly generations?: Record<number, number>
-}
 
 interface Load {
   readonly t: Test
@@ -39,30 +31,30 @@ interface Load {
 
 interface Kind {
   readonly title: string
-  readonly command?: readonly [name: string, ...args: string[]]
+  readonly command?: string
   readonly run: (load: Load) => Promise<Report>
 }
 
 const kinds: Kind[] = [
   { title: 'undici posts streams, which it cannot send twice, and loses none', run: runUndici },
   { title: 'autocannon counts no error, timeout or mismatch', run: runAutocannon },
-  { title: 'wrk counts no socket error', command: ['wrk', '-v'], run: runWrk },
+  { title: 'wrk counts no socket error', command: 'wrk', run: runWrk },
   {
     title: 'ab, on HTTP/1.0 keep-alive connections, counts no failed request',
-    command: ['ab', '-V'],
+    command: 'ab',
     run: runAb
   },
-  { title: 'curl reconnects only where the server has said close', command: ['curl', '-V'], run: runCurl },
+  { title: 'curl reconnects only where the server has said close', command: 'curl', run: runCurl },
   {
     title: "Go's net/http posts readers, which it cannot send twice, and loses none",
-    command: ['go', 'version'],
-    run: runGo
+    command: 'go',
+    run: load => runGoClient(load)
   }
 ]
 
 for (const handover of ['idle', 'all'] as const) {
   for (const { title, command, run } of kinds) {
-    const skip = command && !isInstalled(command) ? `${command[0]} is not installed` : false
+    const skip = command === undefined ? false : missing(command)
     t.test(`with handover '${handover}' ${title}`, { skip }, async t => {
       const server = startServer(t, {
         release: { listen: [{ port: 0, host: '127.0.0.1' }], options: { handover } }
@@ -123,7 +115,7 @@ async function runUndici({ t, origin, done }: Load): Promise<Report> {
 
   async function client(index: number): Promise<void> {
     for (let request = 0; !done.aborted; request++) {
-      if (index % 2 === 0) await sleep(Math.random() * 20)
+      if (index > 0) await sleep(Math.random() * 40) // the first one makes no pause
       const sent = `client=${index}&n=${request}`
       try {
         const { statusCode, body } = await pool.request({
@@ -178,7 +170,7 @@ async function runWrk({ t, origin, directory, done }: Load): Promise<Report> {
     `wrk.method = 'POST'\nwrk.headers['Content-Type'] = '${form}'\nwrk.body = 'some=thing'\n`
   )
   const args = ['-t1', `-c${connections}`, '-d1h', '--timeout', '20s', '-s', script, origin]
-  const { code, output } = await runUntil(start(t, 'wrk', args), done)
+  const { code, output } = await runUntil(startProgram(t, 'wrk', args), done)
   const failures: Record<string, number> = {}
   if (code !== 0) count(failures, `exit ${code}`)
   for (const [, kind, errors] of /Socket errors: (.*)/.exec(output)?.[1]?.matchAll(/(\w+) (\d+)/g) ?? []) {
@@ -194,7 +186,7 @@ async function runAb({ t, origin, directory, done }: Load): Promise<Report> {
   writeFileSync(body, 'some=thing')
   const limits = ['-t', '3600', '-n', '1000000', '-s', '20']
   const args = ['-k', '-l', '-q', '-c', String(connections), ...limits, '-p', body, '-T', form, `${origin}/`]
-  const { output } = await runUntil(start(t, 'ab', args), done)
+  const { output } = await runUntil(startProgram(t, 'ab', args), done)
   const failures: Record<string, number> = {}
   if (!output.includes('Complete requests:')) count(failures, output)
   count(failures, 'failed', number(output, /Failed requests: +(\d+)/))
@@ -210,20 +202,27 @@ async function runCurl({ t, handover, origin, done }: Load): Promise<Report> {
     failures: {} as Record<string, number>,
     generations: {} as Record<number, number>
   }
-  const urls = 100
-  const config = [
+  const config = (urls: number) => [
     'fail',
     'no-progress-meter',
     'include',
     'max-time = 20',
-    'rate = 3000/m',
+    'rate = 1200/m',
     'data = "some=thing"',
     'write-out = "\\n%{http_code} %{num_connects} connects\\n"',
     ...Array.from({ length: urls }, () => `url = "${origin}/"`)
   ]
-  while (!done.aborted) {
-    const curl = start(t, 'curl', ['--disable', '--config', '-'])
-    curl.stdin!.end(config.join('\n'))
+  // Not all of them start anew at the same moment, as that could be the one of the handover.
+  await Promise.all([20, 30, 40].map(urls => runAll(urls)))
+  return report
+
+  async function runAll(urls: number): Promise<void> {
+    while (!done.aborted) await runOne(urls)
+  }
+
+  async function runOne(urls: number): Promise<void> {
+    const curl = startProgram(t, 'curl', ['--disable', '--config', '-'])
+    curl.stdin!.end(config(urls).join('\n'))
     const { code, output } = await ended(curl)
     if (code !== 0) count(report.failures, `exit ${code}: ${output.slice(-500)}`)
     const answers = [...output.matchAll(/^{.*"generation":(\d+).*"body":"some=thing"}$/gm)]
@@ -235,65 +234,12 @@ async function runCurl({ t, handover, origin, done }: Load): Promise<Report> {
     const reconnects = connects.reduce((total, each) => total + each, 0) - 1
     count(report.failures, 'unannounced reconnect', Math.max(reconnects - announced, 0))
   }
-  return report
-}
-
-let goClient: string | undefined
-
-async function runGo({ t, origin, done }: Load): Promise<Report> {
-  goClient ??= buildGoClient()
-  const client = start(t, goClient, [origin])
-  done.addEventListener('abort', () => client.stdin!.end())
-  const { code, output } = await ended(client)
-  if (code !== 0) return { answers: 0, failures: { [output]: 1 } }
-  const report: Report = JSON.parse(output)
-  return report
-}
-
-function buildGoClient(): string {
-  const directory = mkdtempSync(path.join(tmpdir(), 'fgu-go-'))
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
-  const binary = path.join(directory, 'client')
-  const { status, stderr } = spawnSync('go', ['build', '-o', binary, '.'], {
-    cwd: path.resolve(import.meta.dirname, '../fixture/go-client'),
-    env: {
-      ...cleanEnvironment(),
-      GOFLAGS: '-mod=mod',
-      GOCACHE: path.join(directory, 'cache'),
-      GOPATH: path.join(directory, 'path')
-    },
-    encoding: 'utf8'
-  })
-  if (status !== 0) throw new Error(`go build: ${stderr}`)
-  return binary
-}
-
-function isInstalled([name, ...args]: readonly [string, ...string[]]): boolean {
-  return spawnSync(name, args).error === undefined
-}
-
-/** A client in a process of its own; it is gone when the test ends. */
-function start(t: Test, command: string, args: readonly string[]): ChildProcess {
-  const child = spawn(command, args, { env: cleanEnvironment(), stdio: 'pipe' })
-  t.teardown(() => child.kill('SIGKILL'))
-  return child
 }
 
 /** wrk and ab go on until they are interrupted, and then report. */
 function runUntil(child: ChildProcess, done: AbortSignal) {
   done.addEventListener('abort', () => child.kill('SIGINT'))
   return ended(child)
-}
-
-async function ended(child: ChildProcess): Promise<{ code: number | null; output: string }> {
-  let output = ''
-  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', chunk => (output += chunk))
-  const [code] = await once(child, 'close')
-  return { code, output }
-}
-
-function count<Name extends string | number>(counts: Record<Name, number>, name: Name, times = 1): void {
-  if (times > 0) counts[name] = (counts[name] ?? 0) + times
 }
 
 function number(output: string, pattern: RegExp): number {

@@ -1,5 +1,5 @@
 /** HTTP/2 sessions on the way out, over TLS and cleartext, and what clients that others wrote say of upgrades. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import http2, { type ClientHttp2Session } from 'node:http2'
@@ -13,8 +13,11 @@ import tls from 'node:tls'
 import t, { type Test } from 'tap'
 import { Pool } from 'undici'
 import { endSessions, followSessions } from '../../lib/drain-http2.ts'
+import { runGoClient } from '../helper/go-client.ts'
 import { FrameClient, types } from '../helper/http2-frames.ts'
-import { cleanEnvironment, type Server, startServer } from '../helper/server.ts'
+import { ended, missing, startProgram } from '../helper/program.ts'
+import { count, type Report } from '../helper/report.ts'
+import { type Server, startServer } from '../helper/server.ts'
 
 type Kind = 'h2' | 'h2c' | 'allowHTTP1' | 'https'
 
@@ -255,12 +258,6 @@ t.test('sessions are told one after the other over the time that is asked for', 
   await new Promise(resolve => server.close(resolve))
 })
 
-interface Report {
-  readonly answers: number
-  readonly failures: Record<string, number>
-  readonly generations?: Record<number, number>
-}
-
 interface Load {
   readonly t: Test
   readonly origin: string
@@ -277,13 +274,13 @@ const loads: {
     title: "Go's net/http over TLS, HTTP/1.1, posts what it can't send twice, and loses none",
     kind: 'https',
     command: 'go',
-    run: load => runGo(load, '1')
+    run: load => runGoClient(load, '1')
   },
   {
     title: "Go's net/http over TLS, HTTP/2, posts what it can't send twice, and loses none",
     kind: 'h2',
     command: 'go',
-    run: load => runGo(load, '2')
+    run: load => runGoClient(load, '2')
   },
   { title: 'h2load over TLS counts no request that failed', kind: 'h2', command: 'h2load', run: runH2load },
   {
@@ -301,9 +298,8 @@ const loads: {
 ]
 
 for (const { title, kind, command, run } of loads) {
-  const isMissing = command !== undefined && spawnSync(command, ['--version']).error !== undefined
-  const skip = isMissing && !process.env.CI ? `${command} is not installed` : false
-  t.test(`${title}, over ${upgrades} upgrades`, { skip, timeout: 30_000 + upgrades * 5_000 }, async t => {
+  const skip = command === undefined ? false : missing(command)
+  t.test(`${title}, over ${upgrades} upgrades`, { skip, timeout: 120_000 + upgrades * 20_000 }, async t => {
     const { server, origin } = await start(t, kind)
     const controller = new AbortController()
     t.teardown(() => controller.abort())
@@ -329,32 +325,6 @@ for (const { title, kind, command, run } of loads) {
   })
 }
 
-let goClient: string | undefined
-
-async function runGo({ t, origin, done }: Load, version: '1' | '2'): Promise<Report> {
-  goClient ??= buildGoClient()
-  const child = run(t, goClient, [origin, version])
-  done.addEventListener('abort', () => child.stdin!.end())
-  const { code, output } = await ended(child)
-  return code === 0 ? JSON.parse(output) : { answers: 0, failures: { [output]: 1 } }
-}
-
-function buildGoClient(): string {
-  const binary = path.join(directory, 'client')
-  const { status, stderr } = spawnSync('go', ['build', '-o', binary, '.'], {
-    cwd: path.resolve(import.meta.dirname, '../fixture/go-client'),
-    env: {
-      ...cleanEnvironment(),
-      GOFLAGS: '-mod=mod',
-      GOCACHE: path.join(directory, 'cache'),
-      GOPATH: path.join(directory, 'path')
-    },
-    encoding: 'utf8'
-  })
-  if (status !== 0) throw new Error(`go build: ${stderr}`)
-  return binary
-}
-
 /**
  * It never connects again: what it had not sent when GOAWAY came counts as failed there, and so does what crossed
  * GOAWAY (RFC 9113 6.8 lets a client send both again). So only an answer that was begun and didn't end is one of ours,
@@ -363,7 +333,17 @@ function buildGoClient(): string {
 async function runH2load({ t, origin, done }: Load): Promise<Report> {
   const report = { answers: 0, failures: {} as Record<string, number> }
   while (!done.aborted) {
-    const child = run(t, 'h2load', ['-n', '100000', '-c', '10', '-m', '1', '-t', '1', `${origin}/slow?ms=5`])
+    const child = startProgram(t, 'h2load', [
+      '-n',
+      '100000',
+      '-c',
+      '10',
+      '-m',
+      '1',
+      '-t',
+      '1',
+      `${origin}/slow?ms=20`
+    ])
     done.addEventListener('abort', () => child.kill('SIGINT'), { once: true })
     const { output } = await ended(child)
     const [, started, succeeded, errored, timeout] = (
@@ -397,7 +377,11 @@ async function runCurl({ t, origin, done }: Load): Promise<Report> {
   const args = ['--disable', '--insecure', '--http2', '--fail', '--no-progress-meter', '--rate', '3000/m']
   const each = ['--data', 'some=thing', '--write-out', '\n%{http_code} over %{http_version}\n']
   while (!done.aborted) {
-    const child = run(t, 'curl', [...args, ...each, ...Array.from({ length: urls }, () => `${origin}/`)])
+    const child = startProgram(t, 'curl', [
+      ...args,
+      ...each,
+      ...Array.from({ length: urls }, () => `${origin}/`)
+    ])
     const { code, output } = await ended(child)
     if (code !== 0) count(report.failures, `exit ${code}: ${output.slice(-300)}`)
     const answers = [...output.matchAll(/^200 over 2$/gm)].length
@@ -428,7 +412,7 @@ async function runUndici({ t, origin, done }: Load): Promise<Report> {
 
   async function client(index: number): Promise<void> {
     for (let request = 0; !done.aborted; request++) {
-      await sleep(Math.random() * 20)
+      await sleep(Math.random() * 40)
       const sent = `client=${index}&n=${request}`
       try {
         const { body } = await pool.request({
@@ -447,21 +431,4 @@ async function runUndici({ t, origin, done }: Load): Promise<Report> {
       }
     }
   }
-}
-
-function run(t: Test, command: string, args: readonly string[]): ChildProcess {
-  const child = spawn(command, args, { env: cleanEnvironment(), stdio: 'pipe' })
-  t.teardown(() => child.kill('SIGKILL'))
-  return child
-}
-
-async function ended(child: ChildProcess): Promise<{ code: number | null; output: string }> {
-  let output = ''
-  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', chunk => (output += chunk))
-  const [code] = await once(child, 'close')
-  return { code, output }
-}
-
-function count(counts: Record<string, number>, name: string, times = 1): void {
-  if (times > 0) counts[name] = (counts[name] ?? 0) + times
 }

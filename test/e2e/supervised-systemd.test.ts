@@ -1,32 +1,14 @@
 /** A server under systemd, in both modes: a socket that was opened before, and what the service manager is told. */
-import { spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import net, { type AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
+import { freePort } from '../helper/free-port.ts'
+import { missing } from '../helper/program.ts'
 import { cli, fixtures, type StartOptions, startServer } from '../helper/server.ts'
+import { startServiceManager } from '../helper/service-manager.ts'
 import { ask, inFlight } from '../helper/supervised.ts'
 
 const program = path.join(fixtures, 'server.js')
 const modes = { supervised: [process.execPath, cli, program], standalone: [process.execPath, program] }
-
-/** In CI on Linux nothing may be missing. */
-function missing(...tools: string[]): string | false {
-  const absent = tools.filter(tool => spawnSync(tool, ['--version']).error)
-  if (absent.length === 0 || (process.env.CI && process.platform === 'linux')) return false
-  return `${absent.join(' and ')} not installed`
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => server.close(resolve))
-  return port
-}
 
 for (const [mode, words] of Object.entries(modes)) {
   const skip = missing('systemd-socket-activate')
@@ -73,19 +55,6 @@ for (const [mode, words] of Object.entries(modes)) {
   )
 }
 
-/** What systemd does with NOTIFY_SOCKET, as far as the messages go; and when each came, in microseconds. */
-const receiver = `
-import json, socket, sys, time
-receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-receiver.bind(sys.argv[1])
-print('bound', flush=True)
-while True:
-    message = receiver.recv(4096).decode()
-    at = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    if message != 'BARRIER=1':
-        print(json.dumps([message, at]), flush=True)
-`
-
 interface Message {
   readonly state: string | undefined
   readonly status: string | undefined
@@ -95,22 +64,13 @@ interface Message {
 
 /** A service manager; `next()` is the next message that says more than a status. */
 async function startManager(t: Test) {
-  const folder = mkdtempSync(path.join(tmpdir(), 'fgu-'))
-  const address = path.join(folder, 'notify')
-  const python = spawn('python3', ['-c', receiver, address], { stdio: ['ignore', 'pipe', 'inherit'] })
-  t.teardown(async () => {
-    python.kill('SIGKILL')
-    if (python.exitCode === null && python.signalCode === null) await once(python, 'exit')
-    rmSync(folder, { recursive: true })
-  })
-  const lines = createInterface({ input: python.stdout })[Symbol.asyncIterator]()
-  await lines.next()
+  const { address, message } = await startServiceManager(t)
   return { address, next }
 
   async function next(): Promise<Message> {
     for (;;) {
-      const [message, at] = JSON.parse((await lines.next()).value) as [string, number]
-      const fields = Object.fromEntries(message.split('\n').map(line => line.split(/=(.*)/s)))
+      const [text, at] = await message()
+      const fields = Object.fromEntries(text.split('\n').map(line => line.split(/=(.*)/s)))
       const state = ['READY', 'RELOADING', 'STOPPING'].find(name => fields[name] === '1')
       if (state === undefined) continue
       return { state, status: fields.STATUS, monotonic: Number(fields.MONOTONIC_USEC), at }
@@ -123,7 +83,7 @@ for (const [mode, options] of Object.entries({ supervised: { supervised: [] }, s
   string,
   StartOptions
 ][]) {
-  t.test(`${mode}: systemd is told how an upgrade went`, { skip, timeout: 60_000 }, async t => {
+  t.test(`${mode}: systemd is told how an upgrade went`, { skip }, async t => {
     const { address, next } = await startManager(t)
     const server = startServer(t, { ...options, env: { NOTIFY_SOCKET: address } })
     const port = await server.port()
@@ -149,7 +109,7 @@ for (const [mode, options] of Object.entries({ supervised: { supervised: [] }, s
       t.equal(env.NOTIFY_SOCKET, undefined, 'a worker does not take it for its own')
     }
 
-    const request = inFlight(port, 2_000)
+    const request = inFlight(port, 'drain')
     await request.begun
     server.kill('SIGTERM')
     t.match(await next(), { state: 'STOPPING' })

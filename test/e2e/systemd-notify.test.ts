@@ -1,23 +1,18 @@
 /** What systemd and its tools see of us: messages on a real datagram socket, sockets passed on, the unit files. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import net, { type AddressInfo } from 'node:net'
+import net from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
 import { createNotifier } from '../../lib/systemd-notify.js'
+import { freePort } from '../helper/free-port.ts'
+import { linesOf, missing } from '../helper/program.ts'
+import { cleanEnvironment } from '../helper/server.ts'
+import { startServiceManager } from '../helper/service-manager.ts'
 
 const examples = path.resolve(import.meta.dirname, '../../example/systemd')
-const library = path.resolve(import.meta.dirname, '../../lib/systemd-listeners.ts')
-
-/** In CI on Linux nothing may be missing. */
-function missing(...tools: string[]): string | false {
-  const absent = tools.filter(tool => spawnSync(tool, ['--version']).error)
-  if (absent.length === 0 || (process.env.CI && process.platform === 'linux')) return false
-  return `${absent.join(' and ')} not installed`
-}
+const library = path.resolve(import.meta.dirname, '../../dist/systemd-listeners.js')
 
 function temporaryFolder(t: Test): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'fgu-'))
@@ -25,42 +20,11 @@ function temporaryFolder(t: Test): string {
   return folder
 }
 
-/** The lines that a process writes, one by one. */
-function linesOf(t: Test, child: ChildProcess): () => Promise<string> {
-  t.teardown(async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    child.kill('SIGKILL')
-    await once(child, 'exit')
-  })
-  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
-  return async () => {
-    const { value, done } = await lines.next()
-    if (done) throw new Error('the process has ended')
-    return value
-  }
-}
-
-/** What systemd does with NOTIFY_SOCKET, as far as the messages go; and when each came, in microseconds. */
-const receiver = `
-import json, socket, sys, time
-receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-receiver.bind(sys.argv[1].replace('@', '\\0'))
-print('bound', flush=True)
-while True:
-    message = receiver.recv(4096).decode()
-    at = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    if message != 'BARRIER=1':
-        print(json.dumps([message, at]), flush=True)
-`
-
 for (const kind of ['a file', 'an abstract one']) {
   const skip = missing('python3', 'systemd-notify')
   t.test(`a service manager gets every message in its order; its socket is ${kind}`, { skip }, async t => {
     const address = kind === 'a file' ? path.join(temporaryFolder(t), 'notify') : `@fgu-${process.pid}`
-    const python = spawn('python3', ['-c', receiver, address], { stdio: ['ignore', 'pipe', 'inherit'] })
-    const line = linesOf(t, python)
-    t.equal(await line(), 'bound')
-    const message = async () => JSON.parse(await line()) as [string, number]
+    const { message } = await startServiceManager(t, address)
 
     const warnings: unknown[] = []
     const log = { warn: (object: unknown) => warnings.push(object) }
@@ -89,17 +53,14 @@ t.test(
     skip: missing('python3', 'systemd-notify')
   },
   async t => {
-    const address = path.join(temporaryFolder(t), 'notify')
-    const python = spawn('python3', ['-c', receiver, address], { stdio: ['ignore', 'pipe', 'inherit'] })
-    const line = linesOf(t, python)
-    t.equal(await line(), 'bound')
+    const { address, message } = await startServiceManager(t)
     const env = { ...process.env, NOTIFY_SOCKET: address, WATCHDOG_USEC: '1000000' }
     const notifier = createNotifier(env, { warn() {} })
     t.teardown(() => notifier.close())
     notifier.ready('up')
-    const [[ready], [first, t1], [second, t2]] = [await line(), await line(), await line()].map(text =>
-      JSON.parse(text)
-    )
+    const [ready] = await message()
+    const [first, t1] = await message()
+    const [second, t2] = await message()
     t.same([ready, first, second], ['READY=1\nSTATUS=up', 'WATCHDOG=1', 'WATCHDOG=1'])
     t.ok(t2 - t1 > 250_000 && t2 - t1 < 1_000_000, `${t2 - t1} microseconds`)
   }
@@ -143,12 +104,11 @@ for (const alone of [false, true]) {
         '--fdname=http:six:file:abstract',
         ...(alone ? ['unshare', '--net'] : []),
         process.execPath,
-        ...process.execArgv,
         '--input-type=module',
         '--eval',
         service
       ],
-      { stdio: ['ignore', 'pipe', 'pipe'] }
+      { stdio: ['ignore', 'pipe', 'pipe'], env: cleanEnvironment() }
     )
     const line = linesOf(t, systemd)
     await new Promise<void>((resolve, reject) => {
@@ -172,14 +132,6 @@ for (const alone of [false, true]) {
     t.equal(await ask({ host: '::1', port: six }), 'fd:4')
     t.equal(await ask({ path: file }), 'fd:5')
   })
-}
-
-async function freePort(host: string): Promise<number> {
-  const server = net.createServer().listen(0, host)
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => server.close(resolve))
-  return port
 }
 
 async function ask(options: net.NetConnectOpts): Promise<string> {
