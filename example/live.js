@@ -1,10 +1,12 @@
 // A chat over WebSocket and a feed of server-sent events, to be reloaded while a browser looks at them:
 //   node example/live.js, open http://localhost:3000 in two windows, kill -HUP the pid that the page shows.
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import websocket from '@fastify/websocket'
 import Fastify from 'fastify'
 import gracefulUpgrade from 'fastify-graceful-upgrade'
 
+const page = readFileSync(new URL('live.html', import.meta.url))
 const app = Fastify({ logger: true })
 await app.register(gracefulUpgrade)
 await app.register(websocket)
@@ -14,6 +16,7 @@ const master = generation === 1 ? process.pid : process.ppid
 app.get('/', (_request, reply) => reply.type('text/html').send(page))
 
 // The plugin tells these to come again: 1012 on an upgrade, 1001 on a shutdown, one after the other within a second.
+// Meanwhile they are clients of two processes: for them to hear each other then, it takes a broker between the two.
 app.register(async scope => {
   scope.get('/chat', { websocket: true }, socket => {
     socket.send(`generation ${generation}, reload it by kill -HUP ${master}`)
@@ -46,27 +49,3 @@ await app.listen({ port: Number(process.env.PORT ?? 3000) })
 function second() {
   return Math.floor(Date.now() / 1_000)
 }
-
-const page = `<!doctype html><title>live</title>
-<h3>Chat</h3> <form><input autofocus placeholder="say something"></form> <pre id="chat"></pre>
-<h3>Feed</h3> missed: <b id="missed">0</b> <pre id="feed"></pre>
-<script>
-  const show = (where, text) => { where.textContent = (text + '\\n' + where.textContent).slice(0, 2000) }
-  let socket, last
-  function join() {
-    socket = new WebSocket('ws://' + location.host + '/chat')
-    socket.onmessage = ({ data }) => show(chat, data)
-    socket.onclose = ({ code, reason }) => { show(chat, '(' + code + ' ' + reason + ')'); setTimeout(join, 100) }
-  }
-  join()
-  document.forms[0].onsubmit = event => {
-    event.preventDefault()
-    socket.send(event.target[0].value)
-    event.target.reset()
-  }
-  new EventSource('/feed').onmessage = ({ data, lastEventId }) => {
-    if (last !== undefined) missed.textContent = +missed.textContent + (lastEventId - last - 1)
-    last = +lastEventId
-    show(feed, data)
-  }
-</script>`

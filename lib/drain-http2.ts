@@ -1,7 +1,7 @@
-import { constants, type ServerHttp2Session } from 'node:http2'
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Server } from 'node:net'
 import { isHttp2 } from './connections.js'
-import { writeAtOnce } from './node-internals.js'
+import { openStreams, writeAtOnce } from './node-internals.js'
 
 /** The HTTP/2 sessions that a drain has told to go. */
 export interface EndingSessions {
@@ -41,13 +41,16 @@ export function followSessions(server: Server): void {
 
 /**
  * Ends the sessions of these servers, also those that come from now on. The first word is said in the moment in which
- * it is the least likely to cross a request: when one has just come and isn't answered, as a client with one request
- * at a time sends no other then; or after a second without any.
+ * it is the least likely to cross a request: when one has come and isn't answered, as a client with one request at a
+ * time sends no other then; or after a second without any.
  *
  * A cleartext session gets GOAWAY twice, as RFC 9113 6.8 asks for: streams that arrive in between are served. Over TLS
  * Node.js can't send the first of them: behind `session.goaway(0, 2 ** 31 - 1)` it ignores each new stream, which the
  * client then must believe to be served (it calls nghttp2_submit_goaway, and nowhere nghttp2_submit_shutdown_notice).
- * So there is one. A request that crosses it is one that the client may send again.
+ * So there is one, in front of an answer, if there is one that no other stream is open with: the client then has done
+ * with the session at once. While a session goes away Chromium fails each request that it has assigned to it and not
+ * sent yet (net::ERR_FAILED); of one that is over it sends them anew. A request that crosses it is one that the client
+ * may send again.
  */
 export function endSessions(
   servers: readonly Server[],
@@ -84,9 +87,13 @@ export function endSessions(
   function tell(session: ServerHttp2Session): void {
     if (session.closed || session.destroyed) return
     let deadline: number | undefined
-    const first = session.encrypted ? () => end(session) : giveNotice
-    session.once('stream', first)
-    wait(session, noticeTime, first)
+    if (session.encrypted) {
+      beforeLastAnswer(session, () => end(session))
+      wait(session, noticeTime, () => end(session))
+    } else {
+      session.once('stream', giveNotice)
+      wait(session, noticeTime, giveNotice)
+    }
 
     function giveNotice(): void {
       deadline ??= performance.now() + noticeTime
@@ -112,6 +119,29 @@ export function endSessions(
         timers.delete(session)
       })
     timers.set(session, setTimeout(then, ms))
+  }
+}
+
+/**
+ * In front of the first answer that is begun while no other stream is open. Where the streams can't be seen, behind the
+ * next request.
+ */
+function beforeLastAnswer(session: ServerHttp2Session, then: () => void): void {
+  const streams = openStreams(session)
+  if (streams === undefined) return void session.once('stream', then)
+  for (const stream of streams.values()) if (!stream.headersSent) follow(stream)
+  session.on('stream', stream => (stream.headersSent ? begins() : follow(stream)))
+
+  function follow(stream: ServerHttp2Stream): void {
+    const { respond } = stream
+    stream.respond = (...args) => {
+      begins()
+      respond.apply(stream, args)
+    }
+  }
+
+  function begins(): void {
+    if (streams?.size === 1) then()
   }
 }
 

@@ -5,7 +5,7 @@
 import type { SendHandle } from 'node:child_process'
 import { writeSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { ServerHttp2Session } from 'node:http2'
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import net, { type Server, type Socket } from 'node:net'
 import type { Server as TlsServer } from 'node:tls'
 
@@ -280,4 +280,20 @@ export function writeAtOnce(session: ServerHttp2Session, frame: Buffer): boolean
   } catch {
     return false // EAGAIN, or the connection is gone
   }
+}
+
+/**
+ * The streams of an HTTP/2 session that are open now, as the list goes on to say.
+ * @returns undefined where Node.js hides it
+ */
+export function openStreams(session: ServerHttp2Session): OpenStreams | undefined {
+  const symbol = Object.getOwnPropertySymbols(session).find(({ description }) => description === 'state')
+  const state =
+    symbol && (session as unknown as Record<symbol, { streams?: OpenStreams } | undefined>)[symbol]
+  return typeof state?.streams?.size === 'number' ? state.streams : undefined
+}
+
+export interface OpenStreams {
+  readonly size: number
+  values(): Iterable<ServerHttp2Stream>
 }

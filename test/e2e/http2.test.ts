@@ -122,6 +122,28 @@ t.test(
   }
 )
 
+t.test(
+  'over TLS requests that come together are all served, and GOAWAY is out before the last answer',
+  async t => {
+    const { server, frames } = await start(t, 'h2')
+    const client = await frames()
+    client.get(1, '/slow?ms=drain')
+    await sleep(50)
+    await drains(server)
+    client.get(3, '/slow?ms=300')
+    client.get(5, '/')
+    client.get(7, '/slow?ms=100')
+    const answers = await Promise.all([1, 3, 5, 7].map(stream => client.answer(stream)))
+    for (const { text } of answers) t.match(text, /"generation":1/)
+    t.same(client.goaways(), [7])
+    const goaway = client.frames.findIndex(({ type }) => type === types.goaway)
+    const ends = answers.map(answer => client.frames.indexOf(answer)).sort((a, b) => a - b)
+    t.ok(ends.at(-2)! < goaway && goaway < ends.at(-1)!, 'one answer is behind GOAWAY')
+    t.equal(await client.ended(), 'end', 'by FIN')
+    await server.line('generation retired')
+  }
+)
+
 for (const kind of ['h2', 'h2c'] as const) {
   t.test(`${kind}: a session at rest is ended after a second, by FIN`, async t => {
     const { server, frames } = await start(t, kind)
