@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from 'node:util'
 import type { ConnectionCounts, ConnectionState } from './connections.js'
 import type { Progress, Status } from './control.js'
 import { ask, findMaster } from './control-client.js'
-import { type DrainReport, type Fate, isDrainReport, totalFate } from './drain-report.js'
+import { type DrainReport, isDrainReport, totalFate, ways } from './drain-report.js'
 import { GracefulUpgradeError } from './errors.js'
 
 /** Where a command writes to: `process` is one. */
@@ -177,8 +177,7 @@ const states: readonly ConnectionState[] = ['idle', 'active', 'fresh', 'detached
 
 function counts(connections: ConnectionCounts | null): string {
   if (connections === null) return ''
-  const some = states.filter(state => connections[state] > 0)
-  return `: ${some.map(state => `${connections[state]} ${state}`).join(', ') || 'no connections'}`
+  return `: ${listed(states, connections) || 'no connections'}`
 }
 
 function ending({ code, signal }: Extract<Progress, { stage: 'retired' }>): string {
@@ -186,13 +185,18 @@ function ending({ code, signal }: Extract<Progress, { stage: 'retired' }>): stri
   return code === 0 ? '' : `, with exit code ${code}`
 }
 
-const ways: readonly (keyof Fate)[] = ['moved', 'finished', 'told', 'cut']
-
 /** What became of the connections, as far as there were any. */
 function fates(report: DrainReport | null | undefined): string {
-  const total = report && totalFate(report)
-  const some = ways.filter(way => total && total[way] > 0)
-  return some.length === 0 ? '' : `: ${some.map(way => `${total?.[way]} ${way}`).join(', ')}`
+  const some = report ? listed(ways, totalFate(report)) : ''
+  return some && `: ${some}`
+}
+
+/** `12 idle, 3 active`: those that there are. */
+function listed<Name extends string>(names: readonly Name[], counts: Readonly<Record<Name, number>>): string {
+  return names
+    .filter(name => counts[name] > 0)
+    .map(name => `${counts[name]} ${name}`)
+    .join(', ')
 }
 
 /** @param ms milliseconds @returns `0.4 s`, `2 min 5 s`, `3 h 4 min` or `2 d 3 h` */

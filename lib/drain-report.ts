@@ -24,7 +24,7 @@ export interface DrainReport {
 }
 
 const kinds: readonly ConnectionKind[] = ['http1', 'http2', 'webSocket', 'other']
-const ways = ['moved', 'finished', 'told', 'cut'] as const
+export const ways = ['moved', 'finished', 'told', 'cut'] as const
 
 /** The sum of several drains, or undefined of none. */
 export function sumReports([first, ...others]: readonly DrainReport[]): DrainReport | undefined {

@@ -113,12 +113,11 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   }
 
   function logDrained(): void {
-    const { kinds, ...moves } = report()
+    const { kinds } = report()
     const { finished, told, cut } = totalFate({ kinds })
     if (held(total) === 0 && told === 0) return
     const ms = Math.round(performance.now() - start)
-    const moved = handover && { moved: handover.report.moved, ...moves }
-    log.info({ reason: options.reason(), ms, ...moved, finished, told, cut, kinds }, 'drained')
+    log.info({ reason: options.reason(), ms, ...handover?.report, finished, told, cut, kinds }, 'drained')
   }
 
   function sweep(): void {

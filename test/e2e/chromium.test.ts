@@ -1,22 +1,24 @@
 /** What a page in a browser sees of upgrades: nothing but what it was told. */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { createHash, X509Certificate } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { makeCertificate } from '../helper/certificate.ts'
+import { missing } from '../helper/program.ts'
 import { type Server, startServer } from '../helper/server.ts'
 
 const upgrades = Number(process.env.CHROMIUM_UPGRADES ?? 3)
 const generations = Array.from({ length: upgrades + 1 }, (_, index) => index + 1)
 const executablePath = spawnSync('which', ['chromium'], { encoding: 'utf8' }).stdout.trim()
-const skip = executablePath === '' && !process.env.CI ? 'chromium is not installed' : false
+const skip = missing('chromium')
 const timeout = 60_000 + upgrades * 10_000
 
 const folder = mkdtempSync(path.join(tmpdir(), 'fgu-chromium-'))
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-const certificate = makeCertificate()
+const certificate = makeCertificate(folder, '127.0.0.1')
 let browser: Browser | undefined
 t.teardown(() => browser?.close())
 
@@ -43,14 +45,6 @@ async function visitor(t: Test): Promise<Visitor> {
     page.on('websocket', socket => socket.on('socketerror', error => complaints.push(error)))
   })
   return { newPage: () => context.newPage(), complaints }
-}
-
-function makeCertificate(): { readonly key: string; readonly cert: string } {
-  const [key, cert] = [path.join(folder, 'key.pem'), path.join(folder, 'certificate.pem')]
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
-  const files = ['-subj', '/CN=127.0.0.1', '-keyout', key, '-out', cert]
-  execFileSync('openssl', ['req', '-x509', ...kind, ...files], { stdio: 'ignore' })
-  return { key, cert }
 }
 
 async function launch(): Promise<Browser> {

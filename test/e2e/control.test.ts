@@ -1,38 +1,13 @@
 /** `graceful-upgrade reload`, `status` and `stop`, asked of running servers of both kinds. */
-import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import http from 'node:http'
-import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { controlPaths, type Status } from '../../lib/control.js'
+import { controlPaths } from '../../lib/control.js'
+import { graceful, statusOf } from '../helper/graceful.ts'
 import { Client } from '../helper/http-client.ts'
-import { cleanEnvironment, cli, isRunning, type StartOptions, startServer } from '../helper/server.ts'
+import { isRunning, type StartOptions, startServer } from '../helper/server.ts'
 import { active, inFlight } from '../helper/supervised.ts'
-
-interface Said {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** @param heard is told of everything that the program has said so far */
-async function graceful(args: string[], heard: (said: string) => void = () => {}): Promise<Said> {
-  const program = promisify(execFile)(process.execPath, [cli, ...args], { env: cleanEnvironment() })
-  let said = ''
-  program.child.stdout!.on('data', chunk => heard((said += chunk)))
-  try {
-    const { stdout, stderr } = await program
-    return { code: 0, stdout, stderr }
-  } catch (error) {
-    const { code, stdout, stderr } = error as unknown as Said
-    return { code, stdout, stderr }
-  }
-}
-
-async function statusOf(pid: number): Promise<Status> {
-  return JSON.parse((await graceful(['status', '--json', String(pid)])).stdout)
-}
 
 const socketOf = (pid: number) => controlPaths(pid, process.getuid!()).find(existsSync)
 

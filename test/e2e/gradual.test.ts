@@ -1,15 +1,14 @@
 /** Idle connections that don't move end one after the other, and what became of all is told by kind. */
-import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import http from 'node:http'
 import net, { type Socket } from 'node:net'
 import tls from 'node:tls'
-import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { makeCertificate } from '../helper/certificate.ts'
+import { graceful, statusOf } from '../helper/graceful.ts'
 import { Client } from '../helper/http-client.ts'
-import { cleanEnvironment, cli, type Server, startServer } from '../helper/server.ts'
+import { startServer } from '../helper/server.ts'
 
 const request = 'GET / HTTP/1.1\r\nHost: test\r\n\r\n'
 /** In milliseconds. */
@@ -91,14 +90,13 @@ t.test('idle connections over TLS end one after the other, by close_notify', asy
 t.test('the log and the status say of each kind what became of its connections', async t => {
   const server = startServer(t, { fixture: 'long-lived.js', release: { options: { drainTimeout: 2_000 } } })
   const port = await server.port()
-  const agent = new http.Agent({ keepAlive: true })
-  t.teardown(() => agent.destroy())
   await idleClients(t, () => net.connect(port, '127.0.0.1'), 3)
   const talks = [await talk(t, port), await talk(t, port)]
   talks[1]!.pause() // it never answers the close frame
   await active(t, port)
 
-  const { stdout } = await graceful(server, 'reload')
+  const pid = String(server.pid)
+  const { stdout } = await graceful(['reload', pid])
   t.match(stdout, /generation 1 \(pid \d+\) retired after .* s: 3 moved, 1 finished, 2 told, 2 cut\n/)
   const kinds = {
     http1: { moved: 3, finished: 0, told: 0, cut: 1 },
@@ -106,10 +104,11 @@ t.test('the log and the status say of each kind what became of its connections',
   }
   t.match(await server.line('drained'), { moved: 3, told: 2, cut: 1, refused: 0, longestPause: Number })
   t.match(await server.line('generation retired'), { moved: 3, finished: 1, told: 2, cut: 2 })
-  const status = JSON.parse((await graceful(server, 'status', '--json')).stdout)
-  t.match(status.upgrades, [{ generation: 2, result: 'ready', report: { kinds, refused: 0 } }])
+  t.match((await statusOf(server.pid)).upgrades, [
+    { generation: 2, result: 'ready', report: { kinds, refused: 0 } }
+  ])
   t.match(
-    (await graceful(server, 'status')).stdout,
+    (await graceful(['status', pid])).stdout,
     / MOVED +FINISHED +TOLD +CUT +RESULT\n2 .* 3 +1 +2 +2 +ready/
   )
 })
@@ -128,9 +127,4 @@ async function active(t: Test, port: number): Promise<void> {
   const [response] = (await once(request, 'response')) as [http.IncomingMessage]
   response.on('error', () => {}) // it is cut
   await once(response, 'data')
-}
-
-function graceful(server: Server, command: string, ...options: string[]) {
-  const args = [cli, command, ...options, String(server.pid)]
-  return promisify(execFile)(process.execPath, args, { env: cleanEnvironment() })
 }

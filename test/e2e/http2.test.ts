@@ -1,5 +1,4 @@
 /** HTTP/2 sessions on the way out, over TLS and cleartext, and what clients that others wrote say of upgrades. */
-import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import http2, { type ClientHttp2Session } from 'node:http2'
@@ -13,6 +12,7 @@ import tls from 'node:tls'
 import t, { type Test } from 'tap'
 import { Pool } from 'undici'
 import { endSessions, followSessions } from '../../lib/drain-http2.ts'
+import { makeCertificate } from '../helper/certificate.ts'
 import { runGoClient } from '../helper/go-client.ts'
 import { FrameClient, types } from '../helper/http2-frames.ts'
 import { ended, missing, startProgram } from '../helper/program.ts'
@@ -25,15 +25,8 @@ const upgrades = Number(process.env.HTTP2_UPGRADES ?? 3)
 const highest = 2 ** 31 - 1
 const directory = mkdtempSync(path.join(tmpdir(), 'fgu-http2-'))
 t.teardown(() => rmSync(directory, { recursive: true, force: true }))
-const certificate = makeCertificate()
-
-function makeCertificate() {
-  const [key, cert] = [path.join(directory, 'key.pem'), path.join(directory, 'certificate.pem')]
-  const options = ['-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost']
-  const { status, stderr } = spawnSync('openssl', ['req', '-x509', ...options, '-keyout', key, '-out', cert])
-  if (status !== 0) throw new Error(String(stderr))
-  return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
-}
+const files = makeCertificate(directory)
+const certificate = { key: readFileSync(files.key, 'utf8'), cert: readFileSync(files.cert, 'utf8') }
 
 async function start(t: Test, kind: Kind, options: object = {}) {
   const fastify = {

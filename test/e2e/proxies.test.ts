@@ -6,7 +6,8 @@ import { chat, type Talk } from '../helper/chat.ts'
 import { haproxy } from '../helper/haproxy.ts'
 import { load } from '../helper/load.ts'
 import { nginx } from '../helper/nginx.ts'
-import { isInstalled, startProxy } from '../helper/proxy.ts'
+import { missing } from '../helper/program.ts'
+import { startProxy } from '../helper/proxy.ts'
 import { rollCall } from '../helper/roll-call.ts'
 import { startServer } from '../helper/server.ts'
 
@@ -24,7 +25,7 @@ const stages = [
 ] as const
 
 for (const { proxy: kind, well } of kinds) {
-  const skip = isInstalled(kind) ? false : `${kind.name} is not installed`
+  const skip = missing(kind.name)
 
   for (const { over, listen, handover } of stages) {
     const title = `${kind.name} over ${over} loses no request and no message with handover '${handover}'`

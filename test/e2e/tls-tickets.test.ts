@@ -1,5 +1,4 @@
 /** A client that resumes its TLS session after an upgrade resumes. */
-import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import {
@@ -17,6 +16,7 @@ import path from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import tls from 'node:tls'
 import t, { type Test } from 'tap'
+import { type Certificate, makeCertificate } from '../helper/certificate.ts'
 import { cli, fixtures, type Server, startServer } from '../helper/server.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -26,16 +26,10 @@ const modes = { standalone: {}, supervised: { supervised: [] } }
 
 const folder = mkdtempSync(path.join(tmpdir(), 'fgu-tickets-'))
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-const [first, second] = [makeCertificate('first'), makeCertificate('second')]
-
-/** Files, as options of a server. */
-function makeCertificate(name: string): { readonly key: string; readonly cert: string } {
-  const [key, cert] = [path.join(folder, `${name}.key`), path.join(folder, `${name}.pem`)]
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
-  const files = ['-subj', `/CN=${name}`, '-keyout', key, '-out', cert]
-  execFileSync('openssl', ['req', '-x509', ...kind, ...files], { stdio: 'ignore' })
-  return { key, cert }
-}
+const [first, second] = ['first', 'second'].map(name => makeCertificate(path.join(folder, name), name)) as [
+  Certificate,
+  Certificate
+]
 
 interface Visit {
   readonly reused: boolean

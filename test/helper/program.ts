@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import path from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import { cleanEnvironment } from './server.ts'
@@ -26,9 +27,15 @@ export async function ended(child: ChildProcess): Promise<Ended> {
 
 /** @returns why a test is to be skipped; in CI on Linux nothing may be missing */
 export function missing(...tools: string[]): string | false {
-  const absent = tools.filter(tool => spawnSync(tool, ['--version']).error)
+  const env = withSystemTools(process.env)
+  const absent = tools.filter(tool => spawnSync(tool, ['--version'], { env }).error)
   if (absent.length === 0 || (process.env.CI && process.platform === 'linux')) return false
   return `${absent.join(' and ')} not installed`
+}
+
+/** Debian has proxies where only root looks. */
+export function withSystemTools(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return { ...env, PATH: `${env.PATH}${path.delimiter}/usr/sbin` }
 }
 
 /** The lines that a process writes, one by one; it is gone when the test ends. */

@@ -1,12 +1,13 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import net, { type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { freePort } from './free-port.ts'
 import { Client } from './http-client.ts'
+import { withSystemTools } from './program.ts'
 import { cleanEnvironment } from './server.ts'
 
 /** A program that stands in front of a server. */
@@ -45,13 +46,6 @@ export interface Proxy {
   complaints(): string[]
 }
 
-/** Debian has them where only root looks. */
-const environment = { ...cleanEnvironment(), PATH: `${process.env.PATH}${path.delimiter}/usr/sbin` }
-
-export function isInstalled({ name }: ProxyKind): boolean {
-  return !spawnSync(name, ['-v'], { env: environment }).error
-}
-
 /** A real proxy that accepts connections; it is gone when the test ends. */
 export async function startProxy(t: Test, kind: ProxyKind, upstream: Upstream): Promise<Proxy> {
   const directory = mkdtempSync(path.join(tmpdir(), `fgu-${kind.name}-`))
@@ -63,7 +57,7 @@ export async function startProxy(t: Test, kind: ProxyKind, upstream: Upstream): 
   const output = openSync(log, 'a')
   const child = spawn(kind.name, kind.arguments(config), {
     cwd: directory,
-    env: environment,
+    env: withSystemTools(cleanEnvironment()),
     stdio: ['ignore', output, output]
   })
   closeSync(output)
@@ -100,15 +94,6 @@ export async function startProxy(t: Test, kind: ProxyKind, upstream: Upstream): 
 
 function isExchange(line: string): boolean {
   return line.startsWith('exchange ')
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** No proxy says that it listens. */
