@@ -75,11 +75,11 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
 
   function serve(): void {
     serving = true
-    process.off('SIGHUP', onEarlyReload)
     parent.hold(false)
     listeners.serve()
     listeners.dropUnclaimed()
     enter()
+    process.off('SIGHUP', onEarlyReload) // now, so that there is no moment without one of the two
   }
 
   function enter(): void {
@@ -141,10 +141,11 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
       onSecond() {}
     })
     for (const signal of heard) process.on(signal, onSignal)
-    const leaveReload = onReload(options.reloadSignal, log, {
+    const reloading = {
       reload: () => void parent.upgrade().catch(() => {}), // the master logs it
       onHangup() {} // the master ends this process
-    })
+    }
+    const leaveReload = onReload(options.reloadSignal, log, reloading, onEarlyReload)
     return {
       close: closeOnWish,
       leave() {

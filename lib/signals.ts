@@ -26,18 +26,21 @@ export const errorEvents = ['uncaughtException', 'unhandledRejection'] as const
  * Upgrades on `signal`. Other listeners on it are taken off, with a warning: the common one is
  * close-with-grace's, in every template of fastify-cli, and would shut the server down.
  * @param signal `false` for none; Windows sends SIGHUP when its console is closed, which means nothing else
+ * @param replaces a listener of ours that the caller takes off afterwards
  * @param onHangup the terminal that the process was started in has been closed, which is no wish for an upgrade
  */
 export function onReload(
   signal: NodeJS.Signals | false,
   log: Log,
-  handlers: { reload(): void; onHangup(): void }
+  handlers: { reload(): void; onHangup(): void },
+  replaces?: () => void
 ): () => void {
   if (signal === false || process.platform === 'win32') return () => {}
   const inTerminal = isatty(0)
   const reload: NodeJS.Signals = signal
-  for (const listener of process.listeners(reload)) takeOff(listener)
-  process.on(reload, onSignal)
+  const others = process.listeners(reload).filter(listener => listener !== replaces)
+  process.on(reload, onSignal) // first: with the last listener goes a signal that has come and isn't told of yet
+  for (const listener of others) takeOff(listener)
   process.on('newListener', onNewListener)
   return function leave() {
     process.off('newListener', onNewListener)

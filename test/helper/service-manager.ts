@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Test } from 'tap'
 import { linesOf } from './program.ts'
@@ -17,7 +19,10 @@ while True:
 `
 
 /** A service manager with a real datagram socket, by default a file; needs python3. */
-export async function startServiceManager(t: Test, address = path.join(t.testdir(), 'notify')) {
+export async function startServiceManager(t: Test, asked?: string) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'fgu-notify-')) // t.testdir() may be too long for a socket
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const address = asked ?? path.join(folder, 'notify')
   const python = spawn('python3', ['-c', receiver, address], { stdio: ['ignore', 'pipe', 'inherit'] })
   const line = linesOf(t, python)
   await line() // it is bound
