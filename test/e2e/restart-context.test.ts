@@ -1,17 +1,8 @@
 /** What the next generation runs is what a restart would run. */
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import t, { type Test } from 'tap'
+import { temporaryFolder } from '../helper/folder.ts'
 import { Client } from '../helper/http-client.ts'
 import { startServer } from '../helper/server.ts'
 
@@ -24,15 +15,9 @@ const ask = async (port: number, route: string) => {
   return JSON.parse(body.toString())
 }
 
-function temporaryDirectory(t: Test): string {
-  const directory = realpathSync(mkdtempSync(path.join(tmpdir(), 'fgu-')))
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
-  return directory
-}
-
 /** Two releases behind a link, each with its own copy of this package. */
 function releases(t: Test) {
-  const directory = temporaryDirectory(t)
+  const directory = temporaryFolder(t)
   for (const release of ['1', '2', '3']) {
     const folder = path.join(directory, 'releases', release)
     mkdirSync(path.join(folder, 'node_modules/fastify-graceful-upgrade'), { recursive: true })
@@ -83,7 +68,7 @@ t.test('flipping current -> releases/2 is a deployment, whichever way the server
 })
 
 t.test('an edited --env-file takes effect, and what the application sets is not passed on', async t => {
-  const directory = temporaryDirectory(t)
+  const directory = temporaryFolder(t)
   const env = path.join(directory, '.env')
   const changed = path.join(directory, 'changed.mjs')
   writeFileSync(env, 'COLOUR=red\n')
@@ -129,7 +114,7 @@ t.test('flags and arguments are kept, --inspect moves to a free port', async t =
 })
 
 t.test('a directory that is gone makes the upgrade fail, not the server', async t => {
-  const directory = temporaryDirectory(t)
+  const directory = temporaryFolder(t)
   const inner = path.join(directory, 'inner')
   mkdirSync(inner)
   const server = startServer(t, { cwd: inner })
@@ -158,7 +143,7 @@ t.test('a program that changes its directory before this package is loaded', asy
 t.test(
   'a directory that has become a file makes spawn() itself throw, which is an upgrade that failed',
   async t => {
-    const inner = path.join(temporaryDirectory(t), 'inner')
+    const inner = path.join(temporaryFolder(t), 'inner')
     mkdirSync(inner)
     const server = startServer(t, { cwd: inner })
     const port = await server.port()

@@ -5,6 +5,7 @@ import net from 'node:net'
 import path from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
+import { temporaryFolder } from '../helper/folder.ts'
 import { Client } from '../helper/http-client.ts'
 import { cli, fixtures, isRunning, startServer } from '../helper/server.ts'
 import { ask, ends, inFlight } from '../helper/supervised.ts'
@@ -116,7 +117,7 @@ t.test(
   { skip: !existsSync('/usr/bin/systemd-socket-activate') },
   async t => {
     for (const words of [[cli, path.join(fixtures, 'server.js')], [path.join(fixtures, 'server.js')]]) {
-      const folder = t.testdir()
+      const folder = temporaryFolder(t)
       const file = path.join(folder, 'app.sock')
       const server = startServer(t, {
         release: { listen: [{ path: file }] },

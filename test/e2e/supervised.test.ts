@@ -4,30 +4,24 @@ import { once } from 'node:events'
 import {
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync
 } from 'node:fs'
-import { hostname, tmpdir } from 'node:os'
+import { hostname } from 'node:os'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { defaultOptions } from '../../lib/options.js'
+import { temporaryFolder } from '../helper/folder.ts'
 import { Client } from '../helper/http-client.ts'
 import { startLoad } from '../helper/load.ts'
 import { cli, fixtures, type Server, startServer } from '../helper/server.ts'
 import { ask, ends, inFlight } from '../helper/supervised.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
-
-function temporaryFolder(t: Test): string {
-  const folder = realpathSync(mkdtempSync(path.join(tmpdir(), 'fgu-')))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
 
 /** `graceful-upgrade` with these words and nothing else. */
 const run = (t: Test, ...words: string[]) => startServer(t, { command: [process.execPath, cli, ...words] })

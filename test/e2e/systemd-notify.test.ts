@@ -1,11 +1,11 @@
 /** What systemd and its tools see of us: messages on a real datagram socket, sockets passed on, the unit files. */
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { createNotifier } from '../../lib/systemd-notify.js'
+import { temporaryFolder } from '../helper/folder.ts'
 import { freePort } from '../helper/free-port.ts'
 import { linesOf, missing } from '../helper/program.ts'
 import { cleanEnvironment } from '../helper/server.ts'
@@ -13,12 +13,6 @@ import { startServiceManager } from '../helper/service-manager.ts'
 
 const examples = path.resolve(import.meta.dirname, '../../example/systemd')
 const library = path.resolve(import.meta.dirname, '../../dist/systemd-listeners.js')
-
-function temporaryFolder(t: Test): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'fgu-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
-  return folder
-}
 
 for (const kind of ['a file', 'an abstract one']) {
   const skip = missing('python3', 'systemd-notify')

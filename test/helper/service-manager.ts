@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Test } from 'tap'
+import { temporaryFolder } from './folder.ts'
 import { linesOf } from './program.ts'
 
 /** What systemd does with NOTIFY_SOCKET, as far as the messages go; and when each came, in microseconds. */
@@ -19,10 +18,7 @@ while True:
 `
 
 /** A service manager with a real datagram socket, by default a file; needs python3. */
-export async function startServiceManager(t: Test, asked?: string) {
-  const folder = mkdtempSync(path.join(tmpdir(), 'fgu-notify-')) // t.testdir() may be too long for a socket
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  const address = asked ?? path.join(folder, 'notify')
+export async function startServiceManager(t: Test, address = path.join(temporaryFolder(t), 'notify')) {
   const python = spawn('python3', ['-c', receiver, address], { stdio: ['ignore', 'pipe', 'inherit'] })
   const line = linesOf(t, python)
   await line() // it is bound

@@ -1,22 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import dgram from 'node:dgram'
 import { once } from 'node:events'
-import { mkdtempSync, openSync, rmSync } from 'node:fs'
+import { openSync } from 'node:fs'
 import net, { type AddressInfo, type Server } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { listenersOfSystemd, systemdVariables } from '../../lib/systemd-listeners.js'
+import { temporaryFolder } from '../helper/folder.ts'
 import { cleanEnvironment } from '../helper/server.ts'
 
 const code = 'GRACEFUL_UPGRADE_LISTEN_FDS'
 const skip = process.platform === 'linux' ? false : 'systemd is of Linux only'
-
-function temporaryFolder(t: Test): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'fgu-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
-  return folder
-}
 
 async function listen(t: Test, options: net.ListenOptions): Promise<Server> {
   const server = net.createServer()

@@ -1,17 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { createNotifier } from '../../lib/systemd-notify.js'
+import { temporaryFolder } from '../helper/folder.ts'
 import { cleanEnvironment } from '../helper/server.ts'
-
-function temporaryFolder(t: Test): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'fgu-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
-  return folder
-}
 
 function notifier(t: Test, tool: string, env: NodeJS.ProcessEnv = {}) {
   const folder = temporaryFolder(t)
