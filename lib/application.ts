@@ -1,5 +1,4 @@
 import type { Server } from 'node:net'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { type ConnectionCounts, connectionsOf, countConnections } from './connections.js'
 import { type DrainReason, drain } from './drain.js'
@@ -10,6 +9,7 @@ import type { Listeners } from './listeners.js'
 import { defaultOptions, type ResolvedOptions } from './options.js'
 import type { Relay } from './protocol.js'
 import { readTicketKeys } from './ticket-keys.js'
+import { wholeTurn } from './whole-turn.js'
 
 /** The generation that runs in this very process: its Fastify instances, and whatever else listens in it. */
 export interface Application {
@@ -117,7 +117,9 @@ export function createApplication(listeners: Listeners): Application {
     // Detached connections may hold a server open until the drain's own deadline.
     const left = Math.max(deadline - performance.now(), 0) + closeTimeout
     await withTimeout(closing, left, `onClose hooks took longer than closeTimeout (${closeTimeout} ms)`)
-    await lastSocketHeard()
+    // A server is closed before its last socket has emitted 'close', which comes at the end of the same turn: what the
+    // application does then, of a WebSocket that has ended, shall not be lost with the process.
+    await wholeTurn()
   }
 }
 
@@ -164,15 +166,6 @@ export function generationHere(
 
 function closeServer(server: Server): Promise<void> {
   return new Promise(resolve => server.close(() => resolve()))
-}
-
-/**
- * A server is closed before its last socket has emitted 'close', which comes at the end of the same turn of the event
- * loop: what the application does then, of a WebSocket that has ended, shall not be lost with the process.
- */
-async function lastSocketHeard(): Promise<void> {
-  await nextTurn()
-  await nextTurn() // the first may be in the same turn
 }
 
 function withTimeout(promise: Promise<unknown>, ms: number, message: string): Promise<void> {

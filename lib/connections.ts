@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import http from 'node:http'
 import https from 'node:https'
 import type { Server, Socket } from 'node:net'
@@ -17,9 +18,12 @@ export type ConnectionState = 'fresh' | 'idle' | 'active' | 'detached'
 export type ConnectionCounts = Record<ConnectionState, number>
 
 /** The open connections of one server. `server.getConnections()` knows only those that it accepted itself. */
-export interface Connections {
+export interface Connections extends EventEmitter<{ ended: [Socket] }> {
   readonly sockets: ReadonlySet<Socket>
-  /** What these of its connections, or all, are doing now. */
+  /**
+   * What these of its connections, or all, are doing: each at the moment in which it is given out, so that whoever
+   * goes through them may pause. One that has come to rest meanwhile counts as active.
+   */
   states(some?: Iterable<Socket>): Iterable<readonly [Socket, ConnectionState]>
 }
 
@@ -49,6 +53,7 @@ export function connectionsOf(server: Server): Connections {
 }
 
 function follow(server: Server): Connections {
+  const events = new EventEmitter<{ ended: [Socket] }>()
   const sockets = new Set<Socket>()
   const isTls = server instanceof tls.Server
   const isHttp1 = server instanceof http.Server || server instanceof https.Server
@@ -57,17 +62,17 @@ function follow(server: Server): Connections {
   server.on('connection', add)
   if (isTls) server.on('secureConnection', onSecure)
 
-  return {
+  return Object.assign(events, {
     sockets,
-    *states(some = sockets) {
+    *states(some: Iterable<Socket> = sockets) {
       const atRest = isHttp && sockets.size > 0 ? connectionsAtRest(server) : undefined
       for (const socket of some) {
         if (sockets.has(socket)) yield [socket, stateNow(socket, atRest)] as const
       }
     }
-  }
+  })
 
-  function stateNow(socket: Socket, atRest: Set<Socket> | undefined): ConnectionState {
+  function stateNow(socket: Socket, atRest: ReadonlyMap<Socket, number> | undefined): ConnectionState {
     if (isLingering(socket)) return 'active'
     if (!isHttp) return 'detached'
     if (isTls && !('encrypted' in socket)) return 'fresh' // in its handshake
@@ -90,7 +95,7 @@ function follow(server: Server): Connections {
   }
 
   function forget(this: Socket): void {
-    sockets.delete(this)
+    if (sockets.delete(this)) events.emit('ended', this)
   }
 }
 
@@ -104,11 +109,11 @@ export function isHttp2(server: Server): boolean {
   return 'updateSettings' in server
 }
 
-function stateOf(socket: Socket, atRest: Set<Socket> | undefined): ConnectionState {
+function stateOf(socket: Socket, atRest: ReadonlyMap<Socket, number> | undefined): ConnectionState {
   if (!hasParser(socket)) return socket.destroyed || isShakingHands(socket) ? 'active' : 'detached'
   if (currentResponse(socket) !== undefined) return 'active'
   if (socket.bytesRead === 0) return adoptedIdle.has(socket) ? 'idle' : 'fresh'
-  return atRest?.has(socket) && isFlushed(socket) ? 'idle' : 'active'
+  return atRest?.get(socket) === socket.bytesRead && isFlushed(socket) ? 'idle' : 'active'
 }
 
 /** Sums up the connections of several servers. */

@@ -1,15 +1,16 @@
 /**
- * How many of the connections that a sweep may end, it ends.
+ * What share of the connections that a sweep may end, it ends.
  * @param spreadTime from now on, in milliseconds; each of them ends at some moment of it. `false`: all at once
+ * @returns from 0 to 1, to be asked once for each sweep
  */
-export function createQuota(spreadTime: number | false): (count: number) => number {
-  if (spreadTime === false) return count => count
+export function createShare(spreadTime: number | false): () => number {
+  if (spreadTime === false) return () => 1
   let last = performance.now()
   const end = last + spreadTime
-  return function quota(count) {
+  return function share() {
     const now = performance.now()
-    const share = now < end ? (now - last) / (end - last) : 1
+    const part = now < end ? (now - last) / (end - last) : 1
     last = now
-    return Math.floor(count * share + Math.random()) // a few connections too end at different times
+    return part
   }
 }

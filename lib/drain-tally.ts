@@ -8,7 +8,7 @@ import { webSocketOf } from './web-socket.js'
 /** Counts what becomes of the connections of a drain. */
 export interface Tally {
   /** Counts a connection that was not seen before. */
-  see(server: Server, list: Connections, socket: Socket, state: ConnectionState): void
+  see(server: Server, socket: Socket, state: ConnectionState): void
   /** It was told to end; a WebSocket may have been a request when it was seen first. */
   told(kind: 'webSocket', socket: Socket): void
   told(kind: 'http2'): void
@@ -25,23 +25,19 @@ interface Count {
 }
 
 /** @param onEnd a connection has ended */
-export function createTally(onEnd: () => void): Tally {
+export function createTally(connections: ReadonlyMap<Server, Connections>, onEnd: () => void): Tally {
   const kinds = new WeakMap<Socket, ConnectionKind>()
   const cut = new WeakSet<Socket>()
   const counts = new Map<ConnectionKind, Count>()
+  for (const [server, list] of connections) {
+    list.on('ended', socket => {
+      see(server, socket, 'active') // one that has ended before anybody came to look
+      if (!cut.has(socket)) countOf(kinds.get(socket) ?? 'other').ended++
+      onEnd()
+    })
+  }
   return {
-    see(server, list, socket, state) {
-      if (kinds.has(socket)) return
-      const kind = kindOf(server, socket, state)
-      kinds.set(socket, kind)
-      countOf(kind)
-      // The first to hear of it: the list tells whether a TLS socket has taken the place of this one.
-      socket.prependOnceListener('close', () => {
-        if (!list.sockets.has(socket)) return
-        if (!cut.has(socket)) countOf(kinds.get(socket) ?? kind).ended++
-        onEnd()
-      })
-    },
+    see,
     told(kind: 'webSocket' | 'http2', socket?: Socket) {
       countOf(kind).told++
       if (socket !== undefined) kinds.set(socket, kind)
@@ -59,6 +55,13 @@ export function createTally(onEnd: () => void): Tally {
       })
       return { refused, longestPause, kinds: Object.fromEntries(fates) }
     }
+  }
+
+  function see(server: Server, socket: Socket, state: ConnectionState): void {
+    if (kinds.has(socket)) return
+    const kind = kindOf(server, socket, state)
+    kinds.set(socket, kind)
+    countOf(kind)
   }
 
   function countOf(kind: ConnectionKind): Count {

@@ -1,16 +1,17 @@
 import type { Server, Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
-import { type ConnectionState, connectionsOf, countConnections, isMovable } from './connections.js'
+import { type ConnectionCounts, type ConnectionState, connectionsOf, isMovable } from './connections.js'
 import { endWebSockets } from './drain-detached.js'
 import { announceClose } from './drain-http1.js'
 import { endSessions } from './drain-http2.js'
-import { createQuota } from './drain-idle.js'
+import { createShare } from './drain-idle.js'
 import { type DrainReport, totalFate } from './drain-report.js'
 import { createTally } from './drain-tally.js'
 import { type Handover, prepareHandover } from './handover.js'
-import { closeLingering } from './lingering-close.js'
+import { closeLingering, isLingering } from './lingering-close.js'
 import type { ListenerAddress, Relay } from './protocol.js'
 import { holdClose, stopAccepting } from './stop-accepting.js'
+import { wholeTurn } from './whole-turn.js'
 
 /** Why a generation is on its way out: a next one serves, or nobody follows. */
 export type DrainReason = 'upgrade' | 'close'
@@ -39,6 +40,8 @@ export interface DrainOptions {
 const freshTimeout = 5_000
 /** Pause between two log lines about the same drain, in milliseconds. */
 const logInterval = 5_000
+/** Time for which a look at all connections holds up requests, in milliseconds: then it makes a pause for them. */
+const longestTurn = 1
 /** Time between FIN and the hard close of a connection that is left at the deadline, in milliseconds. */
 const cutTime = 100
 
@@ -58,13 +61,11 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   const connections = new Map(servers.map(server => [server, connectionsOf(server)] as const))
   const releaseClose = servers.map(holdClose)
   const gone = Promise.all(servers.map(stopAccepting))
-  const total = countConnections(connections.values())
+  const total = [...connections.values()].reduce((sum, { sockets }) => sum + sockets.size, 0)
   const handover = beginHandover()
-  const tally = createTally(lookSoon)
+  const tally = createTally(connections, lookSoon)
   const report = () => tally.report(handover?.report)
-  const quota = createQuota(options.idleSpreadTime)
-
-  if (held(total) > 0) log.info({ reason: options.reason(), connections: total }, 'draining')
+  const share = createShare(options.idleSpreadTime)
 
   const { promise: looked, resolve: done } = withResolvers()
   const timeUp = new AbortController()
@@ -73,6 +74,8 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   let pending: NodeJS.Timeout | undefined
   let soon: NodeJS.Timeout | NodeJS.Immediate | undefined
   let pause = 1
+  /** The first look has counted them. */
+  let first: ConnectionCounts | undefined
   let logged = start
   let lookTime = 0
   let finished = false
@@ -91,10 +94,10 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
     spreadTime: options.spreadTime,
     onTold: () => tally.told('http2')
   })
-  sweep()
+  if (total > 0) await wholeTurn() // for the requests that have waited for the above
+  void sweep()
   await looked
   clearTimeout(pending)
-  finished = true
   announcement.stop()
   sessions.stop()
   await webSockets.firstTold
@@ -108,25 +111,31 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   function beginHandover(): Handover | undefined {
     const { handover, relay, addressOf } = options
     if (handover === false || relay === undefined || options.reason() !== 'upgrade') return undefined
-    const settings = { relay, addressOf, total: held(total), drainTimeout, onReady: onHandoverReady }
+    const settings = { relay, addressOf, total, drainTimeout, onReady: onHandoverReady }
     return prepareHandover(servers, settings, log)
   }
 
   function logDrained(): void {
     const { kinds } = report()
     const { finished, told, cut } = totalFate({ kinds })
-    if (held(total) === 0 && told === 0) return
+    if ((first === undefined || held(first) === 0) && told === 0) return
     const ms = Math.round(performance.now() - start)
     log.info({ reason: options.reason(), ms, ...handover?.report, finished, told, cut, kinds }, 'drained')
   }
 
-  function sweep(): void {
-    clearTimeout(pending)
+  async function sweep(): Promise<void> {
     announcement.renew()
     webSockets.tellLate()
-    look()
-    pending = setTimeout(sweep, Math.min(pause + (Math.random() * pause) / 10, deadline - performance.now()))
+    await look()
+    if (finished) return
+    const wait = Math.min(pause + (Math.random() * pause) / 10, deadline - performance.now())
+    pending = setTimeout(() => void sweep(), wait)
     pause = Math.min(pause * 2, pollInterval)
+  }
+
+  function finish(): void {
+    finished = true
+    done()
   }
 
   /** A response has ended: its connection may be idle now, and not for long. */
@@ -165,7 +174,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
       some.clear()
     }
     lookTime = performance.now() - begun
-    if (left === 0) done()
+    if (left === 0) finish()
   }
 
   /** Whether a connection is over: nothing is under way on it, and it neither moves nor is waited for. */
@@ -181,38 +190,46 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
     if (state === 'idle' || state === 'fresh') handover.consider(server, socket, state, justIdle)
   }
 
-  function look(): void {
+  async function look(): Promise<void> {
+    const counts = await goThroughAll()
+    if (finished) return
     const now = performance.now()
-    const over: [Socket, ConnectionState][] = []
-    const counts = { fresh: 0, idle: 0, active: 0, detached: 0 }
-    for (const [server, list] of connections) {
-      for (const [socket, state] of list.states()) {
-        tally.see(server, list, socket, state)
-        if (mayEnd(server, socket, state)) over.push([socket, state])
-        else {
-          counts[state]++
-          consider(server, socket, state, false)
-        }
-      }
-    }
-    const most = quota(over.length)
-    for (const [socket] of over.slice(0, most)) {
-      closeLingering(socket)
-      counts.active++ // until it has closed, too
-    }
-    for (const [, state] of over.slice(most)) counts[state]++
-    if (held(counts) === 0) return done()
     const ms = Math.round(now - start)
     const reason = options.reason()
+    if (first === undefined) {
+      first = counts
+      if (held(counts) > 0) log.info({ reason, connections: counts }, 'draining')
+    }
+    if (held(counts) === 0) return finish()
     if (now >= deadline) {
       log.warn({ reason, ms, connections: counts }, 'drain timed out, cutting connections')
       cutAll()
-      return done()
+      return finish()
     }
     if (now - logged >= logInterval) {
       logged = now
       log.info({ reason, ms, connections: counts }, 'draining')
     }
+  }
+
+  /** Ends or offers what it may, and lets requests be answered meanwhile, if it takes its time. */
+  async function goThroughAll(): Promise<ConnectionCounts> {
+    const counts = { fresh: 0, idle: 0, active: 0, detached: 0 }
+    const ending = share()
+    let turnEnd = performance.now() + longestTurn
+    for (const [server, list] of connections) {
+      for (const [socket, state] of list.states()) {
+        tally.see(server, socket, state)
+        if (!mayEnd(server, socket, state)) consider(server, socket, state, false)
+        else if (Math.random() < ending) closeLingering(socket)
+        counts[isLingering(socket) ? 'active' : state]++ // until it has closed
+        if (performance.now() < turnEnd) continue
+        await wholeTurn()
+        if (finished) return counts
+        turnEnd = performance.now() + longestTurn
+      }
+    }
+    return counts
   }
 
   function cutAll(): void {

@@ -4,10 +4,10 @@ import { idleTimeLeft, isMovable } from './connections.js'
 import type { Log } from './log.js'
 import {
   connectionHandle,
-  connectionsAtRest,
   currentResponse,
   isFlushed,
-  stopHandle
+  stopHandle,
+  tellsConnectionsAtRest
 } from './node-internals.js'
 import type { ListenerAddress, OfferAnswer, Relay } from './protocol.js'
 import { silenceRequestTimeout } from './request-timeout.js'
@@ -35,7 +35,7 @@ export interface Handover {
 export interface HandoverOptions {
   readonly relay: Relay
   readonly addressOf: (server: Server) => ListenerAddress | undefined
-  /** How many connections there are. */
+  /** How many connections there are, of all kinds. */
   readonly total: number
   /** Longest time of the whole drain, in milliseconds. */
   readonly drainTimeout: number
@@ -73,7 +73,7 @@ export function prepareHandover(
 ): Handover | undefined {
   const movable = servers.filter(isMovable)
   if (movable.length === 0) return undefined
-  if (movable.every(server => connectionsAtRest(server) !== undefined)) return createHandover(options)
+  if (movable.every(tellsConnectionsAtRest)) return createHandover(options)
   log.warn(
     'this version of Node.js hides what handover needs: each connection waits for one more request instead'
   )

@@ -84,20 +84,35 @@ export function hasParser(socket: Socket): boolean {
  * The connections of a server whose parser is between two messages, by the list behind
  * `http.Server#closeIdleConnections()`. Only the parser knows: a part of the next request may have come in
  * the same segment as the last one.
- * @returns undefined where Node.js hides the list; then no connection counts as idle
+ * @returns how many bytes have been read from each: while these are all, it is at rest, or answers; undefined where
+ * Node.js hides the list; then no connection counts as idle
  */
-export function connectionsAtRest(server: Server): Set<Socket> | undefined {
+export function connectionsAtRest(server: Server): Map<Socket, number> | undefined {
+  const list = connectionsList(server)
+  if (list === undefined) return undefined
+  const atRest = new Map<Socket, number>()
+  for (const { socket } of list.idle()) {
+    if (socket) atRest.set(socket, socket.bytesRead)
+  }
+  return atRest
+}
+
+/** Whether it is known which connections of a server are at rest. */
+export function tellsConnectionsAtRest(server: Server): boolean {
+  return connectionsList(server) !== undefined
+}
+
+function connectionsList(server: Server): ConnectionsList | undefined {
   const symbol = Object.getOwnPropertySymbols(server).find(
     ({ description }) => description === 'http.server.connections'
   )
-  if (symbol === undefined) return undefined
-  const list = (server as unknown as Record<symbol, { idle?(): { socket?: Socket }[] } | undefined>)[symbol]
-  if (typeof list?.idle !== 'function') return undefined
-  const sockets = new Set<Socket>()
-  for (const { socket } of list.idle()) {
-    if (socket) sockets.add(socket)
-  }
-  return sockets
+  const list = symbol && (server as unknown as Record<symbol, Partial<ConnectionsList> | undefined>)[symbol]
+  return typeof list?.idle === 'function' ? (list as ConnectionsList) : undefined
+}
+
+interface ConnectionsList {
+  /** Parsers. */
+  idle(): readonly { readonly socket?: Socket }[]
 }
 
 /** The handle of an accepted connection: what can be sent to another process, without its streams. */

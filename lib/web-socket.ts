@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { hasParser } from './node-internals.js'
 
 /** What is used of a WebSocket of the package `ws`, which @fastify/websocket and most others are made of. */
 export interface WebSocket {
@@ -11,6 +12,7 @@ export interface WebSocket {
  * missing, as of another library, the application is told by `onDrain` and `signal` alone.
  */
 export function webSocketOf(socket: Socket): WebSocket | undefined {
+  if (hasParser(socket)) return undefined // still HTTP/1.1
   const mark = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'websocket')
   const marked = mark && (socket as unknown as Record<symbol, Partial<WebSocket> | undefined>)[mark]
   return typeof marked?.close === 'function' && typeof marked.readyState === 'number'
