@@ -1,5 +1,8 @@
 import net, { type Server } from 'node:net'
 
+/** Servers whose listening socket is closed already when somebody calls their `close()`. */
+const stopped = new WeakSet<Server>()
+
 /**
  * `http.Server#close()` would destroy responses that are not flushed yet, and stop the timer behind
  * `headersTimeout` and `requestTimeout`; net's only stops accepting. Whoever closes the server properly later
@@ -9,6 +12,7 @@ import net, { type Server } from 'node:net'
 export function stopAccepting(server: Server): Promise<void> {
   return new Promise(resolve => {
     if (!server.listening) return resolve()
+    stopped.add(server)
     server.once('close', () => resolve())
     net.Server.prototype.close.call(server)
   })
@@ -33,11 +37,16 @@ export function makeCloseHoldable(server: Server): void {
     writable: true,
     value(this: Server, callback?: CloseCallback) {
       const calls = heldCalls.get(server)
-      if (calls === undefined) return close.call(this, callback)
+      if (calls === undefined) return close.call(this, forStopped(server, callback))
       calls.push(callback)
       return this
     }
   })
+}
+
+/** Who closes a server that a drain has stopped shall not hear that it isn't running: to them it is the first time. */
+function forStopped(server: Server, callback?: CloseCallback): CloseCallback | undefined {
+  return callback && stopped.has(server) && !server.listening ? () => callback() : callback
 }
 
 /**
