@@ -4,6 +4,7 @@ import { isMovable, setIdleUntil } from './connections.js'
 import { closeLingering } from './lingering-close.js'
 import type { Listener } from './listeners.js'
 import { type RawHandle, wrapAccepted } from './node-internals.js'
+import { longestTime } from './options.js'
 import type { ConnectionOffer } from './protocol.js'
 import { silenceRequestTimeout } from './request-timeout.js'
 
@@ -41,7 +42,7 @@ function isAdopter(server: Server): boolean {
  */
 function endQuietlyAfter(idleTime: number, socket: Socket, server: Server): void {
   // Connections that end at different times have a list of timers each; few lists are fast ones.
-  const time = Math.ceil(idleTime / timerStep) * timerStep
+  const time = Math.min(Math.ceil(idleTime / timerStep) * timerStep, longestTime)
   setIdleUntil(socket, performance.now() + idleTime)
   const limit = Math.max(firstTimeout(server as http.Server) - timeoutMargin, 0)
   const end = setTimeout(() => isUnread() && closeLingering(socket), time)

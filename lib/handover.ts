@@ -9,6 +9,7 @@ import {
   stopHandle,
   tellsConnectionsAtRest
 } from './node-internals.js'
+import { longestTime } from './options.js'
 import type { ListenerAddress, OfferAnswer, Relay } from './protocol.js'
 import { silenceRequestTimeout } from './request-timeout.js'
 
@@ -144,8 +145,8 @@ function createHandover({ relay, addressOf, total, drainTimeout, onReady }: Hand
     const handle = connectionHandle(socket)
     const listener = addressOf(server)
     if (handle === undefined || listener === undefined) return
-    const idleTime =
-      state === 'fresh' ? null : (idleTimeLeft(socket) ?? (server as http.Server).keepAliveTimeout)
+    const { keepAliveTimeout } = server as http.Server // 0: it may stay idle for ever
+    const idleTime = state === 'fresh' ? null : (idleTimeLeft(socket) ?? (keepAliveTimeout || longestTime))
     away.add(socket)
     const begun = performance.now()
     const resume = stopReading(socket, state)

@@ -199,6 +199,25 @@ t.test(
   }
 )
 
+t.test(
+  'an adopted connection that may stay idle for ever does so, over one upgrade and over two',
+  async t => {
+    const { client, upgrade } = await start(t, { keepAlive: 'endless' })
+    const [one, two] = [client(), client()]
+    await ask(one)
+    await ask(two)
+    await upgrade()
+    await sleep(100)
+    t.match(await ask(one), { generation: 2 })
+    await upgrade()
+    await sleep(100)
+    for (const each of [one, two]) {
+      t.match(await ask(each), { generation: 3 })
+      t.equal(each.opened, 1)
+    }
+  }
+)
+
 t.test('headersTimeout and requestTimeout hold on an adopted connection', async t => {
   const { client, upgrade } = await start(t, {
     fastify: { requestTimeout: 900, http: { connectionsCheckingInterval: 50, headersTimeout: 600 } }
