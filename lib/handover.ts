@@ -144,7 +144,7 @@ function createHandover({ relay, addressOf, total, drainTimeout, onReady }: Hand
   async function offer(socket: Socket, { server, state }: Candidate): Promise<void> {
     const handle = connectionHandle(socket)
     const listener = addressOf(server)
-    if (handle === undefined || listener === undefined) return
+    if (handle === undefined || listener === undefined) return void refused.add(socket)
     const { keepAliveTimeout } = server as http.Server // 0: it may stay idle for ever
     const idleTime = state === 'fresh' ? null : (idleTimeLeft(socket) ?? (keepAliveTimeout || longestTime))
     away.add(socket)

@@ -115,8 +115,12 @@ interface ConnectionsList {
   idle(): readonly { readonly socket?: Socket }[]
 }
 
-/** The handle of an accepted connection: what can be sent to another process, without its streams. */
+/**
+ * The handle of an accepted connection: what can be sent to another process, without its streams.
+ * @returns undefined of what the application has given to its server itself: a `TLSSocket`, or any other stream
+ */
 export function connectionHandle(socket: Socket): RawHandle | undefined {
+  if ('encrypted' in socket) return undefined // it says the descriptor of the socket below, but `send()` throws
   return asRawHandle((socket as { _handle?: unknown })._handle)
 }
 

@@ -4,9 +4,11 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { NetConnectOpts } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import tls from 'node:tls'
 import t, { type Test } from 'tap'
 import type { Status } from '../../lib/control.js'
 import { ask as askMaster, findMaster } from '../../lib/control-client.js'
+import { makeCertificate } from '../helper/certificate.ts'
 import { Client } from '../helper/http-client.ts'
 import { startServer } from '../helper/server.ts'
 import { active } from '../helper/supervised.ts'
@@ -215,6 +217,38 @@ t.test(
       t.match(await ask(each), { generation: 3 })
       t.equal(each.opened, 1)
     }
+  }
+)
+
+t.test(
+  'TLS in front of a plain server: its connections stay until they are told, and stop no other',
+  async t => {
+    const { key, cert } = makeCertificate(t.testdir())
+    const tlsInFront = { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
+    const { server, client } = await start(t, { tlsInFront, options: { handover: 'all' } })
+    const { port } = (await server.line('TLS in front')).bound
+    const secure = [1, 2, 3].map(() => tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false }))
+    t.teardown(() => {
+      for (const socket of secure) socket.destroy()
+    })
+    const get = async (socket: tls.TLSSocket) => {
+      socket.write('GET / HTTP/1.1\r\nHost: test\r\n\r\n')
+      return String(await once(socket, 'data'))
+    }
+    for (const socket of secure) await get(socket)
+    const plain = client()
+    await ask(plain)
+    await server.reload()
+    for (const socket of secure) {
+      let answer: string
+      do
+        answer = await get(socket) // it may not have been its turn yet
+      while (/keep-alive/.test(answer))
+      t.match(answer, /Connection: close.*"generation":1/s)
+    }
+    t.match(await server.line('generation retired'), { code: 0, moved: 1, cut: 0 })
+    t.match(await ask(plain), { generation: 2 })
+    t.equal(plain.opened, 1)
   }
 )
 
