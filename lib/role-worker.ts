@@ -92,6 +92,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   }
 
   async function retire(): Promise<void> {
+    withdrawAll() // the next one has sent its own
     const code = await application.end('upgrade', parent.offer)
     const report = application.report()
     if (report !== null) await parent.drained(report)
@@ -117,6 +118,11 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
     if (!application.ending) parent.withdraw(listener)
   }
 
+  /** Where the master alone had a socket open, clients would wait in its queue for nobody. */
+  function withdrawAll(): void {
+    for (const listener of listeners.live()) parent.withdraw(listener)
+  }
+
   function publish(listener: Listener): void {
     const handle = listeners.handle(listener)
     if (handle !== undefined) parent.publish(listener, handle)
@@ -132,7 +138,8 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
       errors: options.closeSignals !== false,
       log,
       close(_signal, error) {
-        if (error !== undefined) {
+        if (error === undefined) withdrawAll()
+        else {
           listeners.handOver()
           parent.dying()
         }

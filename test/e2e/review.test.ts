@@ -1,11 +1,12 @@
-/** Defects that a review of supervised mode found, each with the sequence of events that showed it. */
+/** Defects that reviews found, each with the sequence of events that showed it. */
 import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { temporaryFolder } from '../helper/folder.ts'
+import { freePorts } from '../helper/free-port.ts'
 import { Client } from '../helper/http-client.ts'
 import { cli, fixtures, isRunning, startServer } from '../helper/server.ts'
 import { ask, ends, inFlight } from '../helper/supervised.ts'
@@ -163,3 +164,51 @@ t.test('the inspector of later generations is on a free port', async t => {
   t.equal(ports[0], String(inspector))
   t.not(ports[1], ports[0])
 })
+
+/** Nobody is left in the queue of a socket that no process accepts on any more. */
+async function untilRefused(port: number): Promise<void> {
+  for (;;) {
+    const socket = net.connect(port, '127.0.0.1').unref()
+    const isRefused = await once(socket, 'connect').then(
+      () => false,
+      ({ code }) => code === 'ECONNREFUSED'
+    )
+    socket.destroy()
+    if (isRefused) return
+    await sleep(20)
+  }
+}
+
+for (const receiver of ['the master', 'its worker']) {
+  t.test(
+    `SIGTERM to ${receiver}: new connections are refused while the last request is answered`,
+    async t => {
+      const server = startServer(t, { supervised: [] })
+      const port = await server.port()
+      const { pid } = await ask(port)
+      const request = inFlight(port, 2_000)
+      await request.begun
+      process.kill(receiver === 'the master' ? server.pid : pid, 'SIGTERM')
+      t.equal(await Promise.race([request.failure, untilRefused(port)]), undefined)
+      t.equal(await request.failure, 'none')
+      t.same(await server.exit(), { code: 0, signal: null })
+    }
+  )
+}
+
+t.test(
+  'a listener that the new version has dropped refuses while the old one answers its last request',
+  async t => {
+    const [kept, dropped] = await freePorts(2)
+    const options = { claimTimeout: 100 }
+    const listen = [{ port: kept }, { port: dropped }]
+    const server = startServer(t, { supervised: [], release: { options, listen } })
+    await server.port()
+    const request = inFlight(kept!, 3_000)
+    await request.begun
+    server.deploy({ options, listen: [{ port: kept }] })
+    t.match(await server.reload(), { unclaimed: [`tcp:localhost:${dropped}`] })
+    t.equal(await Promise.race([request.failure, untilRefused(dropped!)]), undefined)
+    t.equal(await request.failure, 'none')
+  }
+)
