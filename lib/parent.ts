@@ -31,7 +31,7 @@ export interface Parent
   publish(listener: Listener, handle: RawHandle): void
   withdraw(listener: Listener): void
   /** @param endTimeout how long the end of this process may take, in milliseconds */
-  ready(unclaimed: readonly string[], endTimeout: number): void
+  ready(unclaimed: readonly string[], published: readonly string[], endTimeout: number): void
   dying(): void
   /** Resolves when the master has been told, or can't be any more. */
   drained(report: DrainReport): Promise<void>
@@ -63,8 +63,8 @@ export function connectParent(
     publish: ({ server, ...listener }: Listener, handle: RawHandle) =>
       send({ type: 'listener', listener }, handle),
     withdraw: ({ key }: Listener) => send({ type: 'unlisten', key }),
-    ready: (unclaimed: readonly string[], endTimeout: number) =>
-      send({ type: 'ready', unclaimed, endTimeout }),
+    ready: (unclaimed: readonly string[], published: readonly string[], endTimeout: number) =>
+      send({ type: 'ready', unclaimed, published, endTimeout }),
     dying: () => send({ type: 'dying' }),
     drained: (report: DrainReport) =>
       new Promise<void>(resolve => send({ type: 'drained', report }, undefined, resolve)),

@@ -79,8 +79,16 @@ export type WorkerMessage =
   | { readonly type: 'listener'; readonly listener: ListenerAddress }
   /** The worker closed it, and does not want it kept open. */
   | { readonly type: 'unlisten'; readonly key: string }
-  /** It can serve; these inherited listeners nobody asked for; and so long, in milliseconds, its end may take. */
-  | { readonly type: 'ready'; readonly unclaimed: readonly string[]; readonly endTimeout: number }
+  /** It can serve. */
+  | {
+      readonly type: 'ready'
+      /** These inherited listeners nobody asked for. */
+      readonly unclaimed: readonly string[]
+      /** It has sent these, of which the system may have dropped some on the way; an older version doesn't say so. */
+      readonly published?: readonly string[]
+      /** So long its end may take, in milliseconds. */
+      readonly endTimeout: number
+    }
   /** What has become of its connections; it exits now. */
   | { readonly type: 'drained'; readonly report: DrainReport }
   /** An uncaught error: it drains and will exit, let another one take its place. */
@@ -156,7 +164,9 @@ export function readWorkerMessage(message: unknown): WorkerMessage | 'unknown' |
     case 'unlisten':
       return typeof inner.key === 'string' ? (inner as WorkerMessage) : 'unknown'
     case 'ready':
-      return Array.isArray(inner.unclaimed) && typeof inner.endTimeout === 'number'
+      return Array.isArray(inner.unclaimed) &&
+        Array.isArray(inner.published ?? []) &&
+        typeof inner.endTimeout === 'number'
         ? (inner as WorkerMessage)
         : 'unknown'
     case 'drained':

@@ -43,7 +43,10 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   listeners.on('closed', withdraw)
   listeners.on('listening', tickets.claim)
   listeners.once('claimed', () => parent.hold(!serving))
-  void readiness.ready.then(unclaimed => parent.ready(unclaimed, application.endTimeout))
+  void readiness.ready.then(unclaimed => {
+    const published = listeners.open().map(({ key }) => key)
+    parent.ready(unclaimed, published, application.endTimeout)
+  })
   parent.on('ticketKeys', ticketKeys => {
     tickets.give(ticketKeys)
     for (const listener of listeners.live()) tickets.claim(listener)

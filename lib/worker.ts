@@ -150,10 +150,13 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
             return hold(said.listener, asRawHandle(handle))
           case 'unlisten':
             return drop(said.key)
-          case 'ready':
+          case 'ready': {
             clearTimeout(timer)
+            const lost = (said.published ?? []).filter(key => !handles.has(key))
+            if (lost.length > 0) return reject(noDescriptorFor(lost))
             endTimeout = said.endTimeout + exitTime
             return resolve(said.unclaimed)
+          }
           case 'drained':
             report = said.report
             return
@@ -250,6 +253,12 @@ function spawnWorker(
     env: { ...context.environment, [inheritanceVariable]: JSON.stringify(inheritance) },
     stdio: ['inherit', 'inherit', 'pipe', 'ipc', standardError.fd, ...listeners.map(({ fd }) => fd)]
   })
+}
+
+/** At its descriptor limit the system drops a socket: the generation after this one could not inherit it. */
+function noDescriptorFor(keys: readonly string[]): GracefulUpgradeError {
+  const detail = `the master has no descriptor left for ${keys.join(', ')}: raise its limit (ulimit -n)`
+  return new GracefulUpgradeError('GRACEFUL_UPGRADE_SPAWN_FAILED', detail)
 }
 
 /** Passes on what the worker says on its standard error, unchanged, and remembers the end of it. */

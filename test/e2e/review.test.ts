@@ -1,6 +1,6 @@
 /** Defects that reviews found, each with the sequence of events that showed it. */
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
@@ -210,5 +210,34 @@ t.test(
     t.match(await server.reload(), { unclaimed: [`tcp:localhost:${dropped}`] })
     t.equal(await Promise.race([request.failure, untilRefused(dropped!)]), undefined)
     t.equal(await request.failure, 'none')
+  }
+)
+
+t.test(
+  'a master that has no descriptor left for a listener of the new version stays with the old one',
+  { skip: process.platform !== 'linux' },
+  async t => {
+    const [port] = await freePorts(1)
+    const address = { host: '127.0.0.1', port: port! }
+    const release = { listen: [address] }
+    const server = startServer(t, { release: { ...release, descriptors: 60 } })
+    await server.port()
+    server.deploy({ ...release, boot: 'held' })
+    server.kill('SIGHUP')
+    await server.line('generation spawned')
+    const clients = Array.from({ length: 60 }, () => new Client(address))
+    for (const client of clients) await client.socket()
+    const descriptors = () => readdirSync(`/proc/${server.pid}/fd`).length
+    while (descriptors() < 60) await sleep(10)
+    server.deploy(release)
+    t.match(await server.line('upgrade failed'), {
+      err: { code: 'GRACEFUL_UPGRADE_SPAWN_FAILED', message: /no descriptor left for tcp:127\.0\.0\.1/ }
+    })
+    for (const client of clients) client.close()
+    while (descriptors() > 40) await sleep(10)
+    await server.reload()
+    await server.line('generation retired')
+    t.match(await ask(port!), { generation: 3 })
+    t.match(await server.reload(), { generation: 4 })
   }
 )

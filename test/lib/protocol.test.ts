@@ -42,7 +42,7 @@ const workerMessages: WorkerMessage[] = [
   { type: 'unlisten', key: 'tcp::3000' },
   { type: 'ready', unclaimed: [], endTimeout: 40_000 },
   { type: 'dying' },
-  { type: 'ready', unclaimed: ['unix:/run/app.sock'], endTimeout: 0 },
+  { type: 'ready', unclaimed: ['unix:/run/app.sock'], published: ['tcp::3000'], endTimeout: 0 },
   { type: 'upgrade', id: 0 },
   { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2, detached: 3 } },
   { type: 'revealed', id: 0, ticketKeys },
@@ -175,6 +175,7 @@ t.test('a malformed message of a worker is unknown', async t => {
     { type: 'ready', unclaimed: [] },
     { type: 'ready', unclaimed: 'tcp::3000' },
     { type: 'ready', unclaimed: null },
+    { type: 'ready', unclaimed: [], published: 'tcp::3000', endTimeout: 0 },
     { type: 'upgrade' },
     { type: 'upgrade', id: '1' },
     { type: 'upgrade', id: null }
