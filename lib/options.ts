@@ -64,8 +64,8 @@ export const defaultOptions: ResolvedOptions = {
   controlSocket: true
 }
 
-/** setTimeout's own limit, in milliseconds: a longer time would fire at once. */
-export const longestTime = 2 ** 31 - 1
+/** Some 11 days, in milliseconds. The sum of two is timed too, and beyond 2 ** 31 - 1 setTimeout() fires at once. */
+export const longestTime = 1_000_000_000
 /** Those of close-with-grace that ask a process to end; the others of it mean that the process is broken. */
 const graceSignals: readonly unknown[] = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGUSR2', 'SIGHUP']
 /** No process can listen for these, or Node.js and the debugger need them. */

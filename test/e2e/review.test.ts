@@ -5,6 +5,7 @@ import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
+import { resolveOptions } from '../../lib/options.js'
 import { temporaryFolder } from '../helper/folder.ts'
 import { freePorts } from '../helper/free-port.ts'
 import { Client } from '../helper/http-client.ts'
@@ -241,3 +242,29 @@ t.test(
     t.match(await server.reload(), { generation: 4 })
   }
 )
+
+for (const supervised of [undefined, []]) {
+  const mode = supervised ? 'supervised' : 'standalone'
+  t.test(`${mode}: the longest times that are allowed cut nothing short`, async t => {
+    let longest = 0
+    try {
+      resolveOptions({ drainTimeout: Number.POSITIVE_INFINITY })
+    } catch (error) {
+      longest = Number(/to (\d+)/.exec((error as Error).message)![1])
+    }
+    const release = { closeTime: 100, options: { drainTimeout: longest, closeTimeout: longest } }
+    const server = startServer(t, { release, ...(supervised && { supervised }) })
+    const port = await server.port()
+    const first = inFlight(port, 'drain')
+    await first.begun
+    await server.reload()
+    t.equal(await first.failure, 'none')
+    t.match(await server.line('generation retired'), { code: 0 })
+    const second = inFlight(port, 'drain')
+    await second.begun
+    server.kill('SIGTERM')
+    t.equal(await second.failure, 'none')
+    t.same(await server.exit(), { code: 0, signal: null })
+    t.notMatch(server.stderr(), /TimeoutOverflowWarning/)
+  })
+}
