@@ -80,7 +80,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
     serving = true
     parent.hold(false)
     listeners.serve()
-    listeners.dropUnclaimed()
+    void readiness.ready.then(listeners.dropUnclaimed) // not ready yet if the master is lost: it may ask for more
     enter()
     process.off('SIGHUP', onEarlyReload) // now, so that there is no moment without one of the two
   }

@@ -268,3 +268,26 @@ for (const supervised of [undefined, []]) {
     t.notMatch(server.stderr(), /TimeoutOverflowWarning/)
   })
 }
+
+t.test(
+  'a generation that boots while its master is lost keeps what it has not asked for yet',
+  { skip: process.platform !== 'linux' },
+  async t => {
+    const [port] = await freePorts(1)
+    const release = { listen: [{ port, host: '127.0.0.1' }] }
+    const server = startServer(t, { release })
+    await server.port()
+    server.deploy({ ...release, boot: 'held' })
+    server.kill('SIGHUP')
+    const { pid } = await server.line('generation spawned')
+    while (!existsSync(`/proc/${pid}/fd/5`)) await sleep(10)
+    server.kill('SIGKILL')
+    await server.exit()
+    const waiting = ask(port!)
+    waiting.catch(() => {})
+    await sleep(300)
+    const later = ask(port!)
+    server.deploy(release)
+    for (const answer of [waiting, later]) t.match(await answer, { generation: 2, pid })
+  }
+)
