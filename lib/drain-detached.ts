@@ -28,6 +28,8 @@ export interface EndingWebSockets {
   readonly firstTold: Promise<void>
   /** Tells those whose handshake was not over then. */
   tellLate(): void
+  /** The same from time to time, with so many milliseconds between, until all connections are gone. */
+  keepTelling(interval: number, gone: Promise<unknown>): void
 }
 
 /**
@@ -42,9 +44,10 @@ export function endWebSockets(
   let isLate = false
   return {
     firstTold: tellFirst(),
-    tellLate() {
-      if (!isLate) return
-      for (const socket of openSockets()) tell(socket)
+    tellLate,
+    keepTelling(interval, gone) {
+      const timer = setInterval(tellLate, interval)
+      void gone.then(() => clearInterval(timer))
     }
   }
 
@@ -58,6 +61,11 @@ export function endWebSockets(
       tell(socket)
     }
     isLate = true
+  }
+
+  function tellLate(): void {
+    if (!isLate) return
+    for (const socket of openSockets()) tell(socket)
   }
 
   function openSockets(): Socket[] {

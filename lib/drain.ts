@@ -8,7 +8,7 @@ import { createShare } from './drain-idle.js'
 import { type DrainReport, totalFate } from './drain-report.js'
 import { createTally } from './drain-tally.js'
 import { type Handover, prepareHandover } from './handover.js'
-import { closeLingering, isLingering } from './lingering-close.js'
+import { closeLingering, cut, isLingering } from './lingering-close.js'
 import type { ListenerAddress, Relay } from './protocol.js'
 import { holdClose, stopAccepting } from './stop-accepting.js'
 import { wholeTurn } from './whole-turn.js'
@@ -42,8 +42,6 @@ const freshTimeout = 5_000
 const logInterval = 5_000
 /** Time for which a look at all connections holds up requests, in milliseconds: then it makes a pause for them. */
 const longestTurn = 1
-/** Time between FIN and the hard close of a connection that is left at the deadline, in milliseconds. */
-const cutTime = 100
 
 /**
  * Stops accepting, lets requests finish, and gives away or ends what is idle: Go's `http.Server.Shutdown`, with its
@@ -103,7 +101,8 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   await webSockets.firstTold
   webSockets.tellLate() // whose handshake has ended meanwhile: closing the application may end it in its own words
   clearTimeout(timeUpTimer)
-  cutDetachedAtDeadline()
+  webSockets.keepTelling(pollInterval, gone)
+  atDeadline(deadline, gone, cutDetached)
   for (const release of releaseClose) release()
   logDrained()
   return report
@@ -118,7 +117,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   function logDrained(): void {
     const { kinds } = report()
     const { finished, told, cut } = totalFate({ kinds })
-    if ((first === undefined || held(first) === 0) && told === 0) return
+    if (total === 0 || (first !== undefined && held(first) === 0 && told === 0)) return
     const ms = Math.round(performance.now() - start)
     log.info({ reason: options.reason(), ms, ...handover?.report, finished, told, cut, kinds }, 'drained')
   }
@@ -244,27 +243,14 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
     }
   }
 
-  /** Not awaited: it ends with the last connection, or at the deadline. */
-  function cutDetachedAtDeadline(): void {
-    const late = setInterval(webSockets.tellLate, pollInterval)
-    const timer = setTimeout(
-      () => {
-        const left = [...connections.values()].flatMap(({ sockets }) => [...sockets])
-        if (left.length > 0)
-          log.warn({ reason: options.reason(), detached: left.length }, 'cutting detached connections')
-        for (const socket of left) {
-          tally.cut(socket)
-          cut(socket)
-        }
-      },
-      Math.max(deadline - performance.now(), 0)
-    )
-    gone
-      .then(() => {
-        clearInterval(late)
-        clearTimeout(timer)
-      })
-      .catch(() => {})
+  function cutDetached(): void {
+    const left = [...connections.values()].flatMap(({ sockets }) => [...sockets])
+    if (left.length > 0)
+      log.warn({ reason: options.reason(), detached: left.length }, 'cutting detached connections')
+    for (const socket of left) {
+      tally.cut(socket)
+      cut(socket)
+    }
   }
 }
 
@@ -272,10 +258,10 @@ function held({ fresh, idle, active }: { fresh: number; idle: number; active: nu
   return fresh + idle + active
 }
 
-/** FIN first, so that a client sees an end rather than a reset; then the hard close, also of one that lingers. */
-function cut(socket: Socket): void {
-  closeLingering(socket, cutTime)
-  setTimeout(() => socket.destroy(), cutTime)
+/** Not awaited, and not called if all are gone before. */
+function atDeadline(deadline: number, gone: Promise<unknown>, call: () => void): void {
+  const timer = setTimeout(call, Math.max(deadline - performance.now(), 0))
+  void gone.then(() => clearTimeout(timer))
 }
 
 function aborted(signal: AbortSignal): Promise<unknown> {

@@ -6,6 +6,9 @@ const lingerTime = 1_000
 /** What is read in that time at most, in bytes. */
 const lingerBytes = 16 * 1_024 * 1_024
 
+/** The same of one that is cut, in milliseconds. */
+const cutTime = 100
+
 const lingering = new WeakSet<Socket>()
 
 /** Whether a connection has been ended by this process, and only its last bytes are awaited. */
@@ -35,6 +38,12 @@ export function closeLingering(socket: Socket, time = lingerTime): void {
   if (socket.readableEnded) return socket.destroySoon()
   socket.end()
   startHandle(socket)
+}
+
+/** FIN first, so that a client sees an end rather than a reset; then the hard close, also of one that lingers. */
+export function cut(socket: Socket): void {
+  closeLingering(socket, cutTime)
+  setTimeout(() => socket.destroy(), cutTime)
 }
 
 /** From now on, whoever ends this connection when its last response is written lets it linger. */
