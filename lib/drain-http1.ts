@@ -91,14 +91,15 @@ type WriteHead = (status: number, ...rest: [] | [Headers] | [string | undefined,
 function closeAfter(response: ServerResponse, socket: Socket, wants: (socket: Socket) => boolean): void {
   const writeHead = response.writeHead as WriteHead
   response.writeHead = function writeHeadWithClose(this: ServerResponse, status: number, ...rest: unknown[]) {
-    response.writeHead = writeHead as ServerResponse['writeHead']
-    if (!isLast(response.req, socket) || !wants(socket)) return writeHead.call(this, status, ...(rest as []))
-    lingerAtEnd(socket)
-
-    const at = rest.findIndex(argument => typeof argument === 'object' && argument !== null)
-    if (at === -1) this.setHeader('Connection', 'close')
-    else rest[at] = withClose(rest[at] as Headers)
-    return writeHead.call(this, status, ...(rest as []))
+    if (isLast(response.req, socket) && wants(socket)) {
+      lingerAtEnd(socket)
+      const at = rest.findIndex(argument => typeof argument === 'object' && argument !== null)
+      if (at === -1) this.setHeader('Connection', 'close')
+      else rest[at] = withClose(rest[at] as Headers)
+    }
+    const result = writeHead.call(this, status, ...(rest as []))
+    response.writeHead = writeHead as ServerResponse['writeHead'] // not if it throws: the next head is that of an error
+    return result
   } as ServerResponse['writeHead']
 }
 

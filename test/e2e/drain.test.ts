@@ -250,6 +250,16 @@ t.test('at the deadline what is left is counted, logged and ended with FIN', asy
   t.match(await server.line('generation retired'), { generation: 1 })
 })
 
+t.test('the answer to an error in the head of a response carries Connection: close too', async t => {
+  const { server, client, address } = await start(t)
+  const socket = await client().socket()
+  socket.write('GET /invalid-header?ms=drain HTTP/1.1\r\nHost: test\r\n\r\n')
+  await active(address.port, 1)
+  server.kill('SIGHUP')
+  t.match(String(await once(socket, 'data')), /^HTTP\/1.1 500 .*Connection: close/s)
+  await server.line('generation retired')
+})
+
 t.test('headersTimeout and requestTimeout stay in force during a drain', async t => {
   const { server, client, address } = await start(t, {
     fastify: { requestTimeout: 600, http: { connectionsCheckingInterval: 100, headersTimeout: 500 } }
