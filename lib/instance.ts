@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Server } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { type ConnectionCounts, connectionsOf, countConnections } from './connections.js'
@@ -39,6 +40,7 @@ export function createInstance(
   listeners: Listeners
 ): Instance {
   const controller = new AbortController()
+  setMaxListeners(0, controller.signal) // one for each event stream; Node.js 20 warns of more than ten
   const hooks: DrainHook[] = []
   let drained: Promise<() => DrainReport> | undefined
   let drainedServers: Server[] = []

@@ -128,6 +128,18 @@ t.test('a thousand instances that listen and close leave nothing behind', async 
   t.same(warnings, [])
 })
 
+t.test('many streams may listen to the signal', async t => {
+  const warnings: Error[] = []
+  const warn = (warning: Error) => void warnings.push(warning)
+  process.on('warning', warn)
+  t.teardown(() => process.off('warning', warn))
+  const app = build(t)
+  await app.ready()
+  for (let stream = 0; stream < 20; stream++) app.gracefulUpgrade.signal.addEventListener('abort', () => {})
+  await turn()
+  t.same(warnings, [])
+})
+
 t.test('upgrade() of an instance that does not listen is refused', async t => {
   const app = build(t)
   const refusal = { name: 'GracefulUpgradeError', code: 'GRACEFUL_UPGRADE_NOT_SERVING' }
