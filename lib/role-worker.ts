@@ -7,11 +7,8 @@ import { connectParent } from './parent.js'
 import type { ConnectionOffer, Inheritance, OfferAnswer } from './protocol.js'
 import { watchReadiness } from './readiness.js'
 import { type Household, passedOn, type Role } from './role.js'
-import { isFree, onClose, onReload } from './signals.js'
+import { isFree, onClose, onReload, signalSpread } from './signals.js'
 import { createTicketInheritance, readTicketKeys } from './ticket-keys.js'
-
-/** Time in which a signal that was sent to all processes at once reaches them all, in milliseconds. */
-const signalSpread = 100
 
 /** What a worker that serves has installed for signals. */
 interface Installed {

@@ -19,6 +19,8 @@ const graceEvents: readonly closeWithGrace.AllEvents[] = [
   'unhandledRejection',
   'beforeExit'
 ]
+/** Time in which a signal that was sent to all processes at once reaches them all, in milliseconds. */
+export const signalSpread = 100
 /** What Node.js would end the process for. */
 export const errorEvents = ['uncaughtException', 'unhandledRejection'] as const
 
@@ -80,35 +82,49 @@ export interface CloseHandlers {
 /** Ends the process gracefully on signals and uncaught errors, by close-with-grace. */
 export function onClose(handlers: CloseHandlers): { closeNow(): void; leave(): void } {
   const { signals, errors, log } = handlers
-  const wanted = new Set<string>([...signals, ...(errors ? errorEvents : [])])
+  const wanted: readonly string[] = errors ? errorEvents : []
+  let begun: { readonly signal: NodeJS.Signals | undefined; readonly time: number } | undefined
   const grace = closeWithGrace(
     {
       delay: false,
       logger: log,
-      skip: graceEvents.filter(event => !wanted.has(event)),
-      onSecondSignal(signal) {
-        log.error({ signal }, 'second signal, ending at once')
-        handlers.onSecond()
-      },
+      skip: graceEvents.filter(event => !wanted.includes(event)), // it would take each signal for a second one
       onSecondError(error) {
         log.error({ err: error }, 'second error, ending at once')
         handlers.onSecond()
       }
     },
-    async ({ signal, err }) => {
+    async ({ err }) => {
+      begun ??= { signal: undefined, time: performance.now() }
+      const { signal } = begun
       if (err) log.fatal({ err }, 'uncaught error, closing')
       else log.info({ signal }, 'closing')
       const code = await handlers.close(signal ?? null, err)
       if (code !== 0) process.exit(code)
     }
   )
-  let closing = false
+  for (const signal of signals) process.on(signal, onSignal)
   return {
-    closeNow() {
-      if (!closing) grace.close()
-      closing = true
-    },
-    leave: grace.uninstall
+    closeNow: () => close(),
+    leave() {
+      for (const signal of signals) process.off(signal, onSignal)
+      grace.uninstall()
+    }
+  }
+
+  function close(signal?: NodeJS.Signals): void {
+    if (begun !== undefined) return
+    begun = { signal, time: performance.now() }
+    grace.close()
+  }
+
+  function onSignal(signal: NodeJS.Signals): void {
+    if (begun === undefined) return close(signal)
+    // npm passes on to its child what the terminal, or systemd, has sent to both.
+    if (signal === begun.signal && performance.now() - begun.time < signalSpread) return
+    log.error({ signal }, 'second signal, ending at once')
+    handlers.onSecond()
+    process.exit(1)
   }
 }
 

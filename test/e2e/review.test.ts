@@ -291,3 +291,18 @@ t.test(
     for (const answer of [waiting, later]) t.match(await answer, { generation: 2, pid })
   }
 )
+
+for (const supervised of [undefined, []]) {
+  const mode = supervised ? 'supervised' : 'standalone'
+  t.test(`${mode}: a signal that npm passes on besides counts once`, async t => {
+    const server = startServer(t, supervised ? { supervised } : {})
+    const request = inFlight(await server.port(), 1_000)
+    await request.begun
+    for (let time = 1; time <= 2; time++) {
+      server.kill('SIGINT')
+      await sleep(10)
+    }
+    t.equal(await request.failure, 'none')
+    t.same(await server.exit(), { code: 0, signal: null })
+  })
+}

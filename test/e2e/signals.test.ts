@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Client } from '../helper/http-client.ts'
 import { fixtures, startServer } from '../helper/server.ts'
@@ -48,6 +49,7 @@ for (const upgrades of [0, 1]) {
     const { server, request } = await start(t, { upgrades, ms: 25_000 })
     server.kill('SIGTERM')
     await server.line('signal aborted', ({ reason }) => reason === 'close')
+    await sleep(200) // earlier it would be the same one, passed on by somebody
     server.kill('SIGTERM')
     t.match(await server.line('second signal, ending at once'), { signal: 'SIGTERM' })
     t.same(await server.exit(), { code: 1, signal: null })
