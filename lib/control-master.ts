@@ -1,3 +1,4 @@
+import { now } from './clock.js'
 import type { Progress, Status, UpgradeRecord } from './control.js'
 import { type Control, type ControlHandlers, openControl } from './control-server.js'
 import { GracefulUpgradeError } from './errors.js'
@@ -85,7 +86,7 @@ function answer({ master, mode, directory, upgrade, stop }: ControlledMaster): C
       generation: generation.number,
       pid: generation.pid,
       state,
-      ms: Math.round(performance.now() - since),
+      ms: Math.round(now() - since),
       connections: await generation.connections()
     }))
     const current = tenures.find(({ state }) => state === 'serving')?.generation

@@ -1,7 +1,16 @@
 import { once } from 'node:events'
-import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
-import net, { type Server, type Socket } from 'node:net'
-import path from 'node:path'
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statSync
+} from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
+import { dirname, resolve } from 'node:path'
 import {
   type Answer,
   type Command,
@@ -55,13 +64,13 @@ export async function openControl(
   const uid = process.geteuid?.()
   if (uid === undefined) throw unusable([new Error('there are no Unix sockets here')])
   const reasons: Error[] = []
-  for (const asked of typeof where === 'string' ? [where] : (where ?? controlPaths(process.pid, uid))) {
-    const file = path.resolve(asked)
+  const files = typeof where === 'string' ? [resolve(where)] : (where ?? controlPaths(process.pid, uid))
+  for (const file of files) {
     try {
-      if (typeof where === 'string') checkDirectory(path.dirname(file))
-      else makePrivate(path.dirname(file), uid)
+      if (typeof where === 'string') checkDirectory(dirname(file))
+      else makePrivate(dirname(file), uid)
       const control = await open(handlers, file)
-      if (typeof where !== 'string') removeStale(path.dirname(file)).catch(() => {}) // another master does it, too
+      if (typeof where !== 'string') removeStale(dirname(file)).catch(() => {}) // another master does it, too
       return control
     } catch (error) {
       reasons.push(error as Error)
@@ -88,7 +97,7 @@ function makePrivate(directory: string, uid: number): void {
 /** What masters that were killed have left behind; whoever listens yet may be of another PID namespace. */
 async function removeStale(directory: string): Promise<void> {
   for (const name of readdirSync(directory).filter(name => /^\d+\.sock$/.test(name))) {
-    const file = path.join(directory, name)
+    const file = `${directory}/${name}`
     if (lstatSync(file).isSocket() && (await knock(file)) === 'ECONNREFUSED') rmSync(file, { force: true })
   }
 }
@@ -103,7 +112,7 @@ function checkDirectory(directory: string): void {
 async function open(handlers: ControlHandlers, asked: string): Promise<Control> {
   await checkFree(asked)
   const sockets = new Set<Socket>()
-  const server = net.createServer({ allowHalfOpen: true }, onConnection)
+  const server = createServer({ allowHalfOpen: true }, onConnection)
   const file = await bind(server, asked)
   server.on('error', () => {}) // of accept(): no descriptor is left
   server.unref()
@@ -142,7 +151,7 @@ async function checkFree(file: string): Promise<void> {
 
 /** Nobody else gets at the socket before its mode is set: until then it is in a directory that only we can open. */
 async function bind(server: Server, asked: string): Promise<UnixSocketFile> {
-  const prefix = `${path.dirname(asked)}/.` // in the same directory: its parent may be closed to us
+  const prefix = `${dirname(asked)}/.` // in the same directory: its parent may be closed to us
   const longest = Math.max(Buffer.byteLength(asked), Buffer.byteLength(`${prefix}xxxxxx/s`))
   if (longest > longestSocketPath) {
     throw new Error(
@@ -150,7 +159,7 @@ async function bind(server: Server, asked: string): Promise<UnixSocketFile> {
     )
   }
   const directory = mkdtempSync(prefix)
-  const temporary = path.join(directory, 's')
+  const temporary = `${directory}/s`
   hide(server)
   try {
     await once(server.listen({ path: temporary, exclusive: true }), 'listening')
@@ -160,7 +169,7 @@ async function bind(server: Server, asked: string): Promise<UnixSocketFile> {
     server.close()
     throw error
   } finally {
-    rmSync(directory, { recursive: true, force: true })
+    rmdirSync(directory) // empty: the socket has been moved, or removed by its close()
   }
 }
 

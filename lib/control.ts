@@ -1,6 +1,6 @@
 /** What `graceful-upgrade status`, `reload` and `stop` and a running master say to each other, and where they meet. */
 import { existsSync, lstatSync } from 'node:fs'
-import net from 'node:net'
+import { connect } from 'node:net'
 import type { ConnectionCounts } from './connections.js'
 import { type DrainReport, isDrainReport } from './drain-report.js'
 import type { ErrorCode } from './errors.js'
@@ -134,7 +134,7 @@ export function whyNotPrivate(directory: string, uid: number): string | undefine
 /** @returns undefined if somebody accepts there; else the error's code, ECONNREFUSED where a dead process listened */
 export function knock(file: string): Promise<string | undefined> {
   return new Promise(resolve => {
-    const socket = net.connect(file)
+    const socket = connect(file)
     socket.on('error', ({ code = 'unknown' }: NodeJS.ErrnoException) => resolve(code))
     socket.on('connect', () => {
       // Not destroyed: whoever greets us would get an error, and may have nothing that takes it.

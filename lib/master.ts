@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { now } from './clock.js'
 import { type DrainReport, totalFate } from './drain-report.js'
 import { GracefulUpgradeError } from './errors.js'
 import type { Ending, Generation, Retirement } from './generation.js'
@@ -55,7 +56,7 @@ export interface MasterEvents {
 export interface Tenure {
   readonly generation: Generation
   readonly state: 'booting' | 'serving' | 'draining'
-  /** Since when (performance.now()). */
+  /** Since when, by `clock.ts`. */
   readonly since: number
 }
 
@@ -119,7 +120,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   /** Nothing serves yet: whoever has started this process wants to know at once if nothing will. */
   function begin(inherited: readonly OpenListener[]): Phase {
     const next = startNext(inherited, 'none')
-    whenReady(next, performance.now(), { failure: 'start failed' }).then(
+    whenReady(next, now(), { failure: 'start failed' }).then(
       () => takeOver(next),
       async () => {
         if (isClosing()) return
@@ -143,7 +144,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
         return phase.attempt
     }
     const { current } = phase
-    const begun = performance.now()
+    const begun = now()
     const next = startNext(current.listeners(), current.pid === process.pid ? 'master' : 'worker')
     phase = { name: 'upgrading', current, next }
     current.upgrading(true)
@@ -163,7 +164,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   function startNext(listeners: readonly OpenListener[], succeeds: WorkerStart['succeeds']): Generation {
     try {
       const next = start({ number: ++number, listeners, succeeds, onUpgrade: upgrade, onOffer: relay })
-      since.set(next, performance.now())
+      since.set(next, now())
       events.emit('booting', next)
       return next
     } catch (cause) {
@@ -195,13 +196,13 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   }
 
   function retire(old: Generation): void {
-    const begun = performance.now()
+    const begun = now()
     retiring.add(old)
     since.set(old, begun)
     if (old.pid === process.pid) onRetire?.()
     void old.retire().then(retirement => {
       const { code, signal, report } = retirement
-      const ms = Math.round(performance.now() - begun)
+      const ms = Math.round(now() - begun)
       const { number: generation, pid: generationPid } = old
       log.info(
         { generation, generationPid, ms, code, signal, ...(report && describeReport(report)) },
@@ -214,11 +215,11 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   }
 
   function watch(generation: Generation): void {
-    const begun = performance.now()
+    const begun = now()
     since.set(generation, begun)
     const onDeath = (ending: Ending) => {
       if (deaths.has(generation)) return
-      deaths.set(generation, { ending, served: performance.now() - begun })
+      deaths.set(generation, { ending, served: now() - begun })
       noticeDeath(generation)
     }
     void generation.ended.then(onDeath)
@@ -265,7 +266,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   async function replaceAfter(pause: number, dead: Generation, hurry: AbortSignal): Promise<UpgradeResult> {
     await sleep(pause, undefined, { signal: hurry }).catch(() => {})
     if (phase.name !== 'replacing') throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
-    const begun = performance.now()
+    const begun = now()
     const next = startNext(dead.listeners(), 'none')
     phase = { name: 'replacing', attempt: phase.attempt, next }
     const result = await whenReady(next, begun)
@@ -283,7 +284,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
     const { number: generation, pid } = next
     try {
       const unclaimed = await next.ready
-      const ms = Math.round(performance.now() - begun)
+      const ms = Math.round(now() - begun)
       // Not earlier: the application may have other ones by now.
       if (old !== undefined) await Promise.race([learnTicketKeys(old), failsToLive(next)])
       if (isClosing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
@@ -292,7 +293,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
       log.info({ generation, generationPid: pid, ms, unclaimed }, 'generation ready')
       return result
     } catch (error) {
-      events.emit('failed', next, error as GracefulUpgradeError, Math.round(performance.now() - begun))
+      events.emit('failed', next, error as GracefulUpgradeError, Math.round(now() - begun))
       next.kill()
       void next.ended.then(() => next.release())
       if (isClosing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING', undefined, { cause: error })

@@ -1,5 +1,5 @@
 import { readFileSync, realpathSync } from 'node:fs'
-import path from 'node:path'
+import { delimiter, isAbsolute, resolve } from 'node:path'
 import { onFreePorts } from './node-flags.js'
 import { privateVariables } from './protocol.js'
 
@@ -35,7 +35,7 @@ export const thisProcess: RestartEnvironment = {
   cwd: () => process.cwd(),
   commandLine,
   initialEnvironment: () => readFileSync('/proc/self/environ', 'latin1'),
-  realpath: file => realpathSync(file)
+  realpath: file => realpathSync.native(file)
 }
 
 /**
@@ -103,7 +103,7 @@ function startDirectory(
   rest: readonly string[]
 ): string {
   const here = from.cwd()
-  if (PWD === undefined || !path.isAbsolute(PWD)) return here
+  if (PWD === undefined || !isAbsolute(PWD)) return here
   const isHere = resolves(from.realpath, PWD) === resolves(from.realpath, here)
   return isHere || leadsToScript(from, rest, PWD) ? PWD : here
 }
@@ -111,7 +111,7 @@ function startDirectory(
 /** The words behind the flags, with a script that can be found from this directory. */
 function withScript(from: RestartEnvironment, rest: readonly string[], directory: string): readonly string[] {
   const { script } = from
-  if (script === undefined || !path.isAbsolute(script) || leadsToScript(from, rest, directory)) return rest
+  if (script === undefined || !isAbsolute(script) || leadsToScript(from, rest, directory)) return rest
   const at = scriptIndex(rest)
   return resolves(from.realpath, script) === undefined ? rest : rest.with(at, script)
 }
@@ -125,7 +125,7 @@ function leadsToScript(
   if (word === undefined || script === undefined) return false
   // Node.js adds the ending where it is left out.
   return ['', '.js', '.cjs', '.mjs'].some(ending => {
-    const found = resolves(realpath, path.resolve(from, word + ending))
+    const found = resolves(realpath, resolve(from, word + ending))
     return found !== undefined && [script, script + ending].some(file => resolves(realpath, file) === found)
   })
 }
@@ -141,13 +141,13 @@ function startCommand(
   { PATH = '' }: NodeJS.ProcessEnv,
   directory: string
 ): string {
-  const candidates = name.includes('/')
-    ? [path.resolve(directory, name)]
-    : PATH.split(path.delimiter).map(folder => path.resolve(directory, folder, name))
-  const called = candidates.find(candidate => resolves(realpath, candidate) !== undefined)
-  return called !== undefined && resolves(realpath, called) === resolves(realpath, execPath)
-    ? called
-    : execPath
+  const folders = name.includes('/') ? [''] : PATH.split(delimiter)
+  for (const folder of folders) {
+    const called = isAbsolute(name) ? name : resolve(directory, folder, name)
+    const found = resolves(realpath, called)
+    if (found !== undefined) return found === resolves(realpath, execPath) ? called : execPath
+  }
+  return execPath
 }
 
 function resolves(realpath: RestartEnvironment['realpath'], file: string): string | undefined {

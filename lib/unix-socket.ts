@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { lstatSync, renameSync, unlinkSync } from 'node:fs'
-import path from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 
 /**
  * The file of a listening Unix socket. libuv removes the path that a process bound when that process closes the
@@ -26,14 +26,14 @@ export function isSocketFile(asked: string): boolean {
  * there is a file of another kind, or a socket that somebody answers on
  */
 export function temporaryName(asked: string): string | undefined {
-  const file = path.resolve(asked)
+  const file = resolve(asked)
   const stat = lstatSync(file, { throwIfNoEntry: false })
   if (stat !== undefined && (!stat.isSocket() || isAnswered(file))) return undefined
   for (let attempt = 0; attempt < 100; attempt++) {
     // With a letter first: Node.js takes a path that reads as a number, such as '.3905', for none.
     const random = Math.random().toString(36).slice(2, 6)
     const letters = random.replace(/^\d/, digit => 'ghijklmnop'.charAt(Number(digit)))
-    const name = path.join(path.dirname(asked), `.${letters}`)
+    const name = join(dirname(asked), `.${letters}`)
     if (Buffer.byteLength(name) > longestSocketPath) return undefined
     if (lstatSync(name, { throwIfNoEntry: false }) === undefined) return name
   }
@@ -42,13 +42,13 @@ export function temporaryName(asked: string): string | undefined {
 
 /** Gives a bound socket its real name. The path answers at every instant, also where a stale file was before. */
 export function moveIntoPlace(temporary: string, asked: string): UnixSocketFile {
-  renameSync(temporary, path.resolve(asked))
+  renameSync(temporary, asked)
   return socketFile(asked)
 }
 
 /** The file of a socket that listens already. */
 export function socketFile(asked: string): UnixSocketFile {
-  const file = path.resolve(asked)
+  const file = resolve(asked)
   const ours = identity(file)
   return {
     path: file,

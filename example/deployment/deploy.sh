@@ -12,7 +12,7 @@ flip() {
 }
 
 flip "releases/$1"
-if ! node ../../dist/cli.js reload server.pid; then
+if ! node ../../dist/cli.cjs reload server.pid; then
   flip "$old"
   exit 1
 fi

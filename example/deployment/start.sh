@@ -3,4 +3,4 @@
 set -eu
 cd "$(dirname "$0")"
 ln -sfn releases/1 current
-exec node ../../dist/cli.js --pid-file server.pid --directory current server.js
+exec node ../../dist/cli.cjs --pid-file server.pid --directory current server.js

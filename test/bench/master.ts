@@ -25,7 +25,7 @@ const rest = 1_000
 const pollInterval = 1
 const longestRun = 300_000
 
-const cli = path.join(import.meta.dirname, '../../dist/cli.js')
+const cli = path.join(import.meta.dirname, '../../dist/cli.cjs')
 const server = path.join(import.meta.dirname, 'upgrade-server.js')
 const programs = {
   idle: ['-e', 'setInterval(() => {}, 1e9)'],

@@ -373,6 +373,13 @@ for (const [title, way] of Object.entries({
   })
 }
 
+t.test('a PWD that is not where the program was started is not believed', async t => {
+  const { current } = releases(t)
+  const command = [process.execPath, cli, 'server.mjs']
+  const server = startServer(t, { cwd: current, env: { PWD: '/' }, command })
+  t.match(await ask(await server.port()), { version: '1' })
+})
+
 t.test('a pid file is there once the server is ready, and as long as it serves', async t => {
   const file = path.join(temporaryFolder(t), 'server.pid')
   const named = () => (existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined)

@@ -78,10 +78,10 @@ t.test('the packed package, installed into an empty project, by the smallest exa
   for (const name of names) {
     t.match(
       name,
-      /^(dist\/[\w-]+\.(js|js\.map|d\.ts|d\.ts\.map)|lib\/[\w-]+\.ts|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/
+      /^(dist\/cli\.cjs|dist\/[\w-]+\.(js|js\.map|d\.ts|d\.ts\.map)|lib\/[\w-]+\.ts|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/
     )
   }
-  for (const name of ['dist/index.js', 'dist/index.d.ts', 'README.md', 'LICENSE'])
+  for (const name of ['dist/index.js', 'dist/index.d.ts', 'dist/cli.cjs', 'README.md', 'LICENSE'])
     t.ok(names.includes(name), name)
 
   writeFileSync(path.join(project, 'package.json'), '{ "private": true, "type": "module" }')
@@ -97,6 +97,18 @@ t.test('the packed package, installed into an empty project, by the smallest exa
   t.match(JSON.parse(answer.body.toString()), { hello: 'world' })
   server.kill('SIGTERM')
   t.same(await server.exit(), { code: 0, signal: null })
+
+  const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
+  t.equal(run('npx', '--no-install', 'graceful-upgrade', '--version').trim(), version)
+  const program = path.join(project, 'node_modules/.bin/graceful-upgrade') // what npx starts
+  const supervised = startServer(t, { cwd: project, command: [program, 'server.js'] })
+  await supervised.line('generation ready')
+  for (const generation of [2, 3]) {
+    t.match(await supervised.reload(), { generation })
+    await supervised.line('generation retired')
+  }
+  supervised.kill('SIGTERM')
+  t.same(await supervised.exit(), { code: 0, signal: null })
 
   mkdirSync(path.join(project, 'types'))
   copyFileSync(fixture('typescript.ts'), path.join(project, 'types/server.ts'))

@@ -55,7 +55,7 @@ export interface Server {
 
 export const fixtures = path.resolve(import.meta.dirname, '../fixture')
 /** The program `graceful-upgrade`, as it is installed. */
-export const cli = path.resolve(import.meta.dirname, '../../dist/cli.js')
+export const cli = path.resolve(import.meta.dirname, '../../dist/cli.cjs')
 
 export function startServer(t: Test, options: StartOptions = {}): Server {
   const directory = mkdtempSync(path.join(tmpdir(), 'fgu-'))

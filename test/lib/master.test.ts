@@ -136,10 +136,10 @@ function withResolvers<Value>() {
   return { promise, resolve, reject }
 }
 
-/** Stops the clock of timers, and of `performance.now()`. */
+/** Stops the clock of timers, and that of `clock.ts`. */
 function stopTime(t: Test) {
   let now = 0
-  const clock = mock.method(performance, 'now', () => now)
+  const clock = mock.method(process, 'uptime', () => now / 1_000)
   mock.timers.enable({ apis: ['setTimeout'] })
   syncBuiltinESMExports()
   t.teardown(() => {
