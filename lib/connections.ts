@@ -3,7 +3,14 @@ import https from 'node:https'
 import type { Server, Socket } from 'node:net'
 import tls from 'node:tls'
 import { isLingering } from './lingering-close.js'
-import { connectionsAtRest, currentResponse, hasParser, isFlushed, timeLeft } from './node-internals.js'
+import {
+  connectionsAtRest,
+  currentResponse,
+  hasParser,
+  isFlushed,
+  socketBelow,
+  timeLeft
+} from './node-internals.js'
 import { webSocketOf } from './web-socket.js'
 
 // To import it reads each of its exports, and so loads the whole of undici for its WebSocket: a fifth of a start.
@@ -87,18 +94,26 @@ function follow(server: Server): Connections {
     socket.on('close', forget)
   }
 
-  /** The connection is the TLS socket now; the one below is found by its other end. */
+  /** The connection is the TLS socket now. */
   function onSecure(secure: Socket): void {
-    for (const socket of sockets) {
-      if ('encrypted' in socket || socket.remotePort !== secure.remotePort) continue
-      if (socket.remoteAddress === secure.remoteAddress) sockets.delete(socket)
-    }
+    const below = socketBelow(secure) ?? [...sockets].find(socket => isBelow(socket, secure))
+    if (below !== undefined) sockets.delete(below)
     add(secure)
   }
 
   function forget(this: Socket): void {
     if (sockets.delete(this)) events.emit('ended', this)
   }
+}
+
+/** By their other end, which over a Unix socket has no name. */
+function isBelow(socket: Socket, secure: Socket): boolean {
+  return (
+    !('encrypted' in socket) &&
+    secure.remotePort !== undefined &&
+    socket.remotePort === secure.remotePort &&
+    socket.remoteAddress === secure.remoteAddress
+  )
 }
 
 /** Whether a server speaks plain HTTP/1.1: its connections are moved, no others. */

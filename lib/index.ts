@@ -26,9 +26,11 @@ export interface GracefulUpgrade {
   readonly signal: AbortSignal
   /**
    * Adds a hook that runs when this generation starts to drain, to say goodbye on connections that stay open: event
-   * streams, long polls, WebSockets. It may be async: WebSockets are told only when all hooks are done.
+   * streams, long polls, WebSockets. It may be async: WebSockets are told only when all hooks are done. Once the drain
+   * has begun it runs at once.
+   * @returns takes it off: for one that belongs to a single request
    */
-  onDrain(hook: DrainHook): void
+  onDrain(hook: DrainHook): () => void
   /** How many connections of this instance are in which state. */
   connections(): ConnectionCounts
   /**

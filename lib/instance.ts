@@ -18,8 +18,12 @@ export interface Instance {
   readonly state: 'starting' | 'serving' | 'draining' | 'closed'
   /** Aborted when the drain begins; its reason is 'upgrade' or 'close'. */
   readonly signal: AbortSignal
-  /** Runs when the drain begins; what it returns is waited for before WebSockets are told, at most until the deadline. */
-  onDrain(hook: DrainHook): void
+  /**
+   * Runs when the drain begins, or at once if it has; what it returns is waited for before WebSockets are told, at most
+   * until the deadline.
+   * @returns takes it off
+   */
+  onDrain(hook: DrainHook): () => void
   /** Whether the application has finished booting it. */
   booted: boolean
   servers(): Server[]
@@ -41,7 +45,7 @@ export function createInstance(
 ): Instance {
   const controller = new AbortController()
   setMaxListeners(0, controller.signal) // one for each event stream; Node.js 20 warns of more than ten
-  const hooks: DrainHook[] = []
+  const hooks = new Set<{ readonly run: DrainHook }>()
   let drained: Promise<() => DrainReport> | undefined
   let drainedServers: Server[] = []
   let closed = false
@@ -56,7 +60,7 @@ export function createInstance(
       return app.server.listening ? 'serving' : 'starting'
     },
     signal: controller.signal,
-    onDrain: hook => void hooks.push(hook),
+    onDrain,
     booted: false,
     servers,
     connections: () => countConnections(servers().map(connectionsOf)),
@@ -73,7 +77,7 @@ export function createInstance(
   function start(given: DrainReason, relay: Relay | undefined): Promise<() => DrainReport> {
     drainedServers = servers()
     controller.abort(given)
-    const farewell = Promise.all(hooks.map(hook => runHook(hook, given)))
+    const farewell = Promise.all([...hooks].map(({ run }) => runHook(run, given)))
     return drain(drainedServers, {
       ...options,
       reason: () => reason,
@@ -82,6 +86,16 @@ export function createInstance(
       farewell,
       log: app.log
     })
+  }
+
+  function onDrain(run: DrainHook): () => void {
+    if (controller.signal.aborted) {
+      void runHook(run, controller.signal.reason)
+      return () => {}
+    }
+    const hook = { run } // the same function may be added twice
+    hooks.add(hook)
+    return () => void hooks.delete(hook)
   }
 
   /** One that fails must not keep the others, nor the connections, from their end. */

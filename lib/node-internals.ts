@@ -124,6 +124,14 @@ export function connectionHandle(socket: Socket): RawHandle | undefined {
   return asRawHandle((socket as { _handle?: unknown })._handle)
 }
 
+/**
+ * The socket that a server has accepted, below the TLS socket that is made of it: `_parent`, set by the constructor in
+ * lib/internal/tls/wrap.js (Node.js 20: lib/_tls_wrap.js).
+ */
+export function socketBelow(secure: Socket): Socket | undefined {
+  return (secure as { _parent?: Socket | null })._parent ?? undefined
+}
+
 /** Whether everything that was written to a connection has been taken by the system. */
 export function isFlushed(socket: Socket): boolean {
   const { writeQueueSize = 0 } = (socket as { _handle?: { writeQueueSize?: number } | null })._handle ?? {}

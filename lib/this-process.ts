@@ -3,7 +3,7 @@
  * is made from here, and given what it needs.
  */
 import { isMainThread } from 'node:worker_threads'
-import { createApplication } from './application.js'
+import { type Application, createApplication } from './application.js'
 import { GracefulUpgradeError } from './errors.js'
 import type { Instance } from './instance.js'
 import { isAlive } from './is-alive.js'
@@ -80,8 +80,9 @@ export function declareReady(): void {
  * answer the same signal
  */
 export function add(instance: Instance): void {
-  const process = globalThis as { [copy]?: unknown }
-  process[copy] ??= application
+  const process = globalThis as { [copy]?: Application }
+  // A test runner that loads modules anew leaves behind a copy whose instances are closed.
+  if (process[copy] === undefined || process[copy].instances.size === 0) process[copy] = application
   if (process[copy] !== application) {
     const detail = 'let all of them resolve to one (npm ls fastify-graceful-upgrade)'
     throw new GracefulUpgradeError('GRACEFUL_UPGRADE_DUPLICATE', detail)

@@ -260,3 +260,16 @@ t.test('an instance registers the plugin once', async t => {
 function hasIPv6(): boolean {
   return Object.values(networkInterfaces()).some(list => list?.some(({ address }) => address === '::1'))
 }
+
+t.test('an onDrain hook can be taken off, and one that comes late runs at once', async t => {
+  const app = build(t)
+  await listen(app)
+  const ran: string[] = []
+  const note = (name: string) => (reason: string) => void ran.push(`${name} ${reason}`)
+  app.gracefulUpgrade.onDrain(note('first'))
+  const takeOff = app.gracefulUpgrade.onDrain(note('second'))
+  takeOff()
+  await app.close()
+  app.gracefulUpgrade.onDrain(note('late'))
+  t.same(ran, ['first close', 'late close'])
+})
