@@ -34,8 +34,11 @@ t.test('a handshake that is over takes the place of its own connection, and of n
   }
   const accepted = once(server, 'connection')
   const client = follow(t, tls.connect({ path: file, rejectUnauthorized: false }))
-  const [[below], [secure]] = await Promise.all([accepted, once(server, 'secureConnection')])
-  await once(client, 'secureConnect')
+  const [[below], [secure]] = await Promise.all([
+    accepted,
+    once(server, 'secureConnection'),
+    once(client, 'secureConnect')
+  ])
   const { sockets } = connectionsOf(server)
   t.ok(sockets.has(secure) && !sockets.has(below))
   t.same(countConnections([connectionsOf(server)]), { fresh: 4, idle: 0, active: 0, detached: 0 })
