@@ -14,7 +14,7 @@ import { startServer } from '../helper/server.ts'
 
 const autocannon = createRequire(import.meta.url)('autocannon')
 
-const upgrades = Number(process.env.UPGRADES ?? 4)
+const upgrades = Number(process.env.UPGRADES ?? 2)
 /** Milliseconds from one upgrade to the next, or longer if it isn't ready then. */
 const period = 250
 const connections = 20

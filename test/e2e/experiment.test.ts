@@ -1,5 +1,5 @@
 /**
- * The experiment that this project answers: a server is upgraded every second while clients, each with a
+ * The experiment that this project answers: a server is upgraded again and again while clients, each with a
  * keep-alive connection of its own and none ever retrying, post some ten bytes and read back who answered.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,7 +7,9 @@ import t from 'tap'
 import { type LoadOptions, startLoad } from '../helper/load.ts'
 import { startServer } from '../helper/server.ts'
 
-const upgrades = Number(process.env.EXPERIMENT_UPGRADES ?? 10)
+const upgrades = Number(process.env.EXPERIMENT_UPGRADES ?? 2)
+/** Milliseconds between two upgrades. */
+const period = Number(process.env.EXPERIMENT_PERIOD ?? 300)
 
 interface Scenario extends Omit<LoadOptions, 'done'> {
   readonly title: string
@@ -36,12 +38,11 @@ for (const { title, handover = 'idle', ...scenario } of scenarios) {
     const port = await server.port()
     const running = startLoad(t, { host: '127.0.0.1', port }, { ...scenario })
     const generations = new Set<number>([1])
-    await sleep(500)
     for (let upgrade = 0; upgrade < upgrades; upgrade++) {
-      if (upgrade > 0) await sleep(1_000)
+      await sleep(period)
       generations.add((await server.reload()).generation)
     }
-    await sleep(500)
+    await sleep(period)
     const result = await running.stop()
     t.comment(JSON.stringify(result))
     t.same(result.failures, {}, 'no request fails')

@@ -13,6 +13,7 @@ import { Client } from '../helper/http-client.ts'
 import { startServer } from '../helper/server.ts'
 import { active } from '../helper/supervised.ts'
 
+const upgrades = Number(process.env.HANDOVER_UPGRADES ?? 5)
 const ask = async (client: Client, route = '/') => JSON.parse((await client.get(route)).body.toString())
 
 async function start(t: Test, release: object = {}) {
@@ -34,14 +35,14 @@ async function start(t: Test, release: object = {}) {
 }
 
 t.test(
-  'twenty upgrades keep the PID, hand an idle and a fresh connection to the next generation, and leak nothing',
+  `${upgrades} upgrades keep the PID, hand an idle and a fresh connection to the next generation, and leak nothing`,
   async t => {
     const { server, client, upgrade } = await start(t)
     const idle = client()
     await ask(idle)
     let early: number[] = []
     let last = server.pid
-    for (let generation = 2; generation <= 21; generation++) {
+    for (let generation = 2; generation <= upgrades + 1; generation++) {
       const fresh = client()
       await fresh.socket()
       while ((await ask(idle, '/open')).count.fresh === 0) await sleep(5)
@@ -59,7 +60,7 @@ t.test(
     t.same(await settled([server.pid, last], early), early, 'as many descriptors as after the second upgrade')
     t.equal(
       server.lines.filter(({ msg, moved }) => msg === 'drained' && moved === 2).length,
-      20,
+      upgrades,
       'and counted'
     )
     t.equal(server.child.exitCode, null, 'the process that was started is there')
