@@ -1,11 +1,17 @@
 #!/usr/bin/env node
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
 import { type CommandLine, parseCommandLine } from './command-line.js'
 import { GracefulUpgradeError } from './errors.js'
+import { becomeInit, isUnderInit } from './init.js'
 import { onFreePorts } from './node-flags.js'
 import { optionsOfEnvironment, resolveOptions } from './options.js'
-import { captureRestartContext, type RestartContext, thisProcess } from './restart-context.js'
+import {
+  captureRestartContext,
+  type RestartContext,
+  startEnvironment,
+  thisProcess
+} from './restart-context.js'
 import { systemdVariables } from './systemd-listeners.js'
 import { version } from './version.js'
 
@@ -49,11 +55,18 @@ async function run(line: Run): Promise<void> {
     )
   }
   const { argv0, execArgv, argv } = process
+  const words = [...execArgv, ...argv.slice(1)]
+  const pid = isUnderInit() ? 1 : process.pid // by which others know the service
   const own = captureRestartContext({
     ...thisProcess,
     script: undefined, // this program's own says nothing about where the server is
-    commandLine: () => [argv0, ...execArgv, ...argv.slice(1)]
+    commandLine: () => [argv0, ...words],
+    initialEnvironment: () => readFileSync(`/proc/${pid}/environ`, 'latin1')
   })
+  const whyNoInit =
+    pid === process.pid && pid === 1
+      ? becomeInit([own.command, ...words], startEnvironment(thisProcess))
+      : undefined
   const environment = { ...own.environment, ...line.environment }
   for (const name of systemdVariables) delete environment[name]
   const options = resolveOptions(optionsOfEnvironment(environment))
@@ -69,7 +82,13 @@ async function run(line: Run): Promise<void> {
   const context = { ...start, environment: { ...environment, PWD: directory }, directory }
   const flags = line.isCommand ? 0 : line.main
   const later = { ...context, args: [...onFreePorts(start.args.slice(0, flags)), ...start.args.slice(flags)] }
-  await supervise({ context: generation => (generation === 1 ? context : later), options, pidFile })
+  await supervise({
+    context: generation => (generation === 1 ? context : later),
+    options,
+    pidFile,
+    pid,
+    whyNoInit
+  })
 }
 
 type Start = Pick<RestartContext, 'command' | 'args'>

@@ -11,6 +11,8 @@ import { version } from './version.js'
 
 export interface ControlledMaster {
   readonly master: Master
+  /** By which others know it. */
+  readonly pid: number
   readonly mode: Status['mode']
   /** Of the service, as the shell saw it. */
   readonly directory: string
@@ -37,7 +39,7 @@ export async function controlMaster(
   if (path === false || process.platform === 'win32') return undefined
   const handlers = answer(controlled)
   try {
-    const control = await openControl(handlers, path === true ? undefined : path)
+    const control = await openControl(handlers, path === true ? undefined : path, controlled.pid)
     process.on('exit', control.close)
     return {
       path: control.path,
@@ -54,7 +56,7 @@ export async function controlMaster(
 }
 
 /** Answers what comes in at the control socket. */
-function answer({ master, mode, directory, upgrade, stop }: ControlledMaster): ControlHandlers {
+function answer({ master, pid, mode, directory, upgrade, stop }: ControlledMaster): ControlHandlers {
   const { events } = master
   const upgrades: UpgradeRecord[] = []
   events.on('ready', ({ generation, pid, ms }) => remember({ generation, pid, ms, result: 'ready' }))
@@ -91,7 +93,7 @@ function answer({ master, mode, directory, upgrade, stop }: ControlledMaster): C
     }))
     const current = tenures.find(({ state }) => state === 'serving')?.generation
     return {
-      pid: process.pid,
+      pid,
       mode,
       version: version(),
       directory,

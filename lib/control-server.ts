@@ -54,17 +54,19 @@ const mostUnread = 64 * 1_024
 /**
  * Opens the control socket of this process; only its user, and root, can connect.
  * @param where a path in a directory that exists; or several, of which the first that works is taken, each in a
- * directory of this user's own, which is made if need be. @default controlPaths() of this process
+ * directory of this user's own, which is made if need be. @default controlPaths()
+ * @param pid of this process, or of the init that others know it by
  * @throws GRACEFUL_UPGRADE_CONTROL_SOCKET
  */
 export async function openControl(
   handlers: ControlHandlers,
-  where?: string | readonly string[]
+  where?: string | readonly string[],
+  pid = process.pid
 ): Promise<Control> {
   const uid = process.geteuid?.()
   if (uid === undefined) throw unusable([new Error('there are no Unix sockets here')])
   const reasons: Error[] = []
-  const files = typeof where === 'string' ? [resolve(where)] : (where ?? controlPaths(process.pid, uid))
+  const files = typeof where === 'string' ? [resolve(where)] : (where ?? controlPaths(pid, uid))
   for (const file of files) {
     try {
       if (typeof where === 'string') checkDirectory(dirname(file))

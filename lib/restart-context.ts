@@ -79,7 +79,7 @@ function commandLine(): readonly string[] {
  * The environment that the process was started with, not `process.env` as `--env-file`, dotenv or the
  * application have changed it since: an edited .env takes effect. Only Linux tells; elsewhere it is a copy.
  */
-function startEnvironment({ env, initialEnvironment }: RestartEnvironment): NodeJS.ProcessEnv {
+export function startEnvironment({ env, initialEnvironment }: RestartEnvironment): NodeJS.ProcessEnv {
   const environment: NodeJS.ProcessEnv = {}
   try {
     for (const entry of Buffer.from(initialEnvironment(), 'latin1').toString('utf8').split('\0')) {

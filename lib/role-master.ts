@@ -32,7 +32,7 @@ export function playMaster({ generation, application, listeners, context, standa
   })
   const { directory } = context
   const stop = () => closing.closeNow()
-  const controlled = { master, mode: 'standalone', directory, upgrade, stop } as const
+  const controlled = { master, pid: process.pid, mode: 'standalone', directory, upgrade, stop } as const
   const control = controlMaster(controlled, options.controlSocket, log).catch(error =>
     log.error({ err: error }, 'no control socket')
   )

@@ -1,5 +1,6 @@
 import { isatty } from 'node:tty'
 import closeWithGrace from 'close-with-grace'
+import { now } from './clock.js'
 import type { Log } from './log.js'
 
 /** What close-with-grace would take besides; SIGHUP among them, which would turn a reload into a shutdown. */
@@ -21,6 +22,8 @@ const graceEvents: readonly closeWithGrace.AllEvents[] = [
 ]
 /** Time in which a signal that was sent to all processes at once reaches them all, in milliseconds. */
 export const signalSpread = 100
+/** What npm, or a shell, may take to pass a signal on, and less than a person takes to type ^C again, in milliseconds. */
+const echoTime = 200
 /** What Node.js would end the process for. */
 export const errorEvents = ['uncaughtException', 'unhandledRejection'] as const
 
@@ -95,7 +98,7 @@ export function onClose(handlers: CloseHandlers): { closeNow(): void; leave(): v
       }
     },
     async ({ err }) => {
-      begun ??= { signal: undefined, time: performance.now() }
+      begun ??= { signal: undefined, time: now() }
       const { signal } = begun
       if (err) log.fatal({ err }, 'uncaught error, closing')
       else log.info({ signal }, 'closing')
@@ -114,14 +117,14 @@ export function onClose(handlers: CloseHandlers): { closeNow(): void; leave(): v
 
   function close(signal?: NodeJS.Signals): void {
     if (begun !== undefined) return
-    begun = { signal, time: performance.now() }
+    begun = { signal, time: now() }
     grace.close()
   }
 
   function onSignal(signal: NodeJS.Signals): void {
     if (begun === undefined) return close(signal)
-    // npm passes on to its child what the terminal, or systemd, has sent to both.
-    if (signal === begun.signal && performance.now() - begun.time < signalSpread) return
+    // npm, and the init of init.ts, pass on to their child what the terminal, or systemd, has sent to both.
+    if (signal === begun.signal && now() - begun.time < echoTime) return
     log.error({ signal }, 'second signal, ending at once')
     handlers.onSecond()
     process.exit(1)

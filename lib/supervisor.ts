@@ -19,6 +19,10 @@ export interface SupervisorSettings {
   readonly context: (generation: number) => RestartContext
   readonly options: ResolvedOptions
   readonly pidFile?: string | undefined
+  /** By which others know the service: of this process, or of the init that it runs under. */
+  readonly pid: number
+  /** Why this process, which is PID 1, is no init. */
+  readonly whyNoInit?: string | undefined
 }
 
 /**
@@ -26,12 +30,15 @@ export interface SupervisorSettings {
  * the signals. From here on the process is the master's.
  * @throws GRACEFUL_UPGRADE_PID_FILE, _LISTEN_FDS, before anything is started; _CONTROL_SOCKET for one that was asked for
  */
-export async function supervise({ context, options, pidFile: file }: SupervisorSettings): Promise<void> {
+export async function supervise(settings: SupervisorSettings): Promise<void> {
+  const { context, options, pidFile: file, pid, whyNoInit } = settings
   const log = createMasterLog(process.stdout)
+  if (whyNoInit !== undefined)
+    log.warn({ reason: whyNoInit }, 'orphans are not reaped: start this with an init')
   const standardError = openStandardError()
   const { readyTimeout } = options
-  const inherited = listenersOfSystemd(process.env, process.pid)
-  const pidFile = file === undefined ? undefined : await openPidFile(file)
+  const inherited = listenersOfSystemd(process.env, pid)
+  const pidFile = file === undefined ? undefined : await openPidFile(file, pid)
 
   // Before the first worker starts: a signal's default action would leave it behind, to serve as its own master.
   const stop = takeSignals(() => master, options, log)
@@ -47,7 +54,7 @@ export async function supervise({ context, options, pidFile: file }: SupervisorS
     for (const { fd } of inherited) closeSync(fd) // the worker has sent its own
   })
   const { directory } = context(1)
-  const controlled = { master, mode: 'supervised', directory, upgrade: master.upgrade, stop } as const
+  const controlled = { master, pid, mode: 'supervised', directory, upgrade: master.upgrade, stop } as const
   try {
     await controlMaster(controlled, options.controlSocket, log)
   } catch (error) {
@@ -57,9 +64,9 @@ export async function supervise({ context, options, pidFile: file }: SupervisorS
 }
 
 /** Loaded only where one is asked for: with it comes node:crypto, a megabyte of memory. */
-async function openPidFile(file: string): Promise<PidFile> {
+async function openPidFile(file: string, pid: number): Promise<PidFile> {
   const loaded = await import('./pid-file.js')
-  return loaded.openPidFile(file)
+  return loaded.openPidFile(file, pid)
 }
 
 /** Without it the first generation fails: whoever asked for it relies on it. Later it is no reason to stop upgrading. */

@@ -1,6 +1,4 @@
-/** What signals do to a supervised server, from a shell, a terminal, an init, and as one. */
-import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+/** What signals do to a supervised server, from a shell, a terminal and an init; `supervised-init.test.ts` has it as one. */
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { cli, fixtures, startServer } from '../helper/server.ts'
@@ -187,32 +185,4 @@ for (const how of ['type', 'close'] as const) {
     t.ok(messages.includes('onClose hook'))
     t.equal(messages.filter(msg => msg === 'generation spawned').length, 1, 'and no upgrade was made of it')
   })
-}
-
-const namespace = ['unshare', '--fork', '--kill-child', '--pid', '--mount-proc']
-const noNamespace =
-  spawnSync(namespace[0]!, [...namespace.slice(1), 'true']).status !== 0 && 'no new PID namespace may be made'
-
-t.test('as PID 1: SIGHUP upgrades, SIGTERM drains and ends with code 0', { skip: noNamespace }, async t => {
-  const server = startServer(t, {
-    hasPidNamespace: true,
-    command: [...namespace, process.execPath, cli, path.join(fixtures, 'server.js')]
-  })
-  const port = await server.port()
-  await server.line('generation ready')
-  const first = initOf(server.pid)
-  process.kill(first, 'SIGHUP')
-  t.match(await server.line('generation ready'), { generation: 2 })
-  await server.line('generation retired')
-  t.match(await ask(port), { generation: 2 })
-  const request = inFlight(port, 'drain')
-  await request.begun
-  process.kill(first, 'SIGTERM')
-  t.equal(await request.failure, 'none')
-  t.same(await server.exit(), { code: 0, signal: null })
-})
-
-/** `unshare` stays as the parent of the process that is PID 1 inside. */
-function initOf(pid: number): number {
-  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim())
 }

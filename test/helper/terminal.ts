@@ -27,13 +27,17 @@ else:
 print('ended', os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 `
 
-/** A server in a terminal of its own; it, and whatever it started, is gone when the test ends. */
-export async function startInTerminal(t: Test, command: readonly string[]) {
+/**
+ * A server in a terminal of its own; it, and whatever it started, is gone when the test ends.
+ * @param hasPidNamespace its log's ids are those of a PID namespace of its own: here they are other processes'
+ */
+export async function startInTerminal(t: Test, command: readonly string[], hasPidNamespace = false) {
   const log = path.join(t.testdir(), 'terminal.log')
   const python = startServer(t, { command: ['python3', '-c', script, log, ...command], stdin: 'pipe' })
   const [, pid] = (await python.line(/^pid/)).msg.split(' ')
   t.teardown(() => {
-    for (const each of [Number(pid), ...said().map(line => line.generationPid ?? line.pid)]) {
+    const others = hasPidNamespace ? [] : said().map(line => line.generationPid ?? line.pid)
+    for (const each of [Number(pid), ...others]) {
       try {
         process.kill(each, 'SIGKILL')
       } catch {}
