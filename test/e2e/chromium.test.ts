@@ -10,7 +10,7 @@ import { makeCertificate } from '../helper/certificate.ts'
 import { missing } from '../helper/program.ts'
 import { type Server, startServer } from '../helper/server.ts'
 
-const upgrades = Number(process.env.CHROMIUM_UPGRADES ?? 2)
+const upgrades = Number(process.env.CHROMIUM_UPGRADES ?? 3)
 const generations = Array.from({ length: upgrades + 1 }, (_, index) => index + 1)
 const executablePath = spawnSync('which', ['chromium'], { encoding: 'utf8' }).stdout.trim()
 const skip = missing('chromium')

@@ -7,7 +7,7 @@ import t from 'tap'
 import { type LoadOptions, startLoad } from '../helper/load.ts'
 import { startServer } from '../helper/server.ts'
 
-const upgrades = Number(process.env.EXPERIMENT_UPGRADES ?? 2)
+const upgrades = Number(process.env.EXPERIMENT_UPGRADES ?? 4)
 /** Milliseconds between two upgrades. */
 const period = Number(process.env.EXPERIMENT_PERIOD ?? 300)
 

@@ -13,7 +13,7 @@ import { Client } from '../helper/http-client.ts'
 import { startServer } from '../helper/server.ts'
 import { active } from '../helper/supervised.ts'
 
-const upgrades = Number(process.env.HANDOVER_UPGRADES ?? 5)
+const upgrades = Number(process.env.HANDOVER_UPGRADES ?? 20)
 const ask = async (client: Client, route = '/') => JSON.parse((await client.get(route)).body.toString())
 
 async function start(t: Test, release: object = {}) {

@@ -12,7 +12,15 @@ import { cleanEnvironment, cli, fixtures, type Server, startServer } from '../he
 import { ask, inFlight } from '../helper/supervised.ts'
 import { noTerminal, startInTerminal } from '../helper/terminal.ts'
 
-const namespace = ['unshare', '--fork', '--kill-child', '--pid', '--mount-proc']
+/** With a /run of its own: there, as in a container, only one service has the control socket of PID 1. */
+const namespace = [
+  'unshare',
+  '--fork',
+  '--kill-child',
+  '--pid',
+  '--mount-proc',
+  ...inShell('mount -t tmpfs run /run')
+]
 const skip =
   spawnSync(namespace[0]!, [...namespace.slice(1), 'true']).status !== 0 && 'no new PID namespace may be made'
 /** Where not, Node.js itself is PID 1. */
@@ -22,10 +30,13 @@ const skipInit = skip || (!hasInit && 'this Node.js cannot become an init')
 /** As PID 1: `graceful-upgrade` with these words. */
 function command(...words: string[]): string[] {
   const { INIT_SHELL: shell } = process.env
-  const mounting = shell
-    ? ['sh', '-c', `mount --bind ${shell} ${realpathSync('/bin/sh')} && exec env A-B=c "$@"`, 'sh'] // dash drops it
-    : []
+  const mounting = shell ? inShell(`mount --bind ${shell} ${realpathSync('/bin/sh')}`) : []
   return [...namespace, ...mounting, process.execPath, cli, ...words]
+}
+
+/** A prefix that does something and becomes the command behind it. dash drops a variable of such a name. */
+function inShell(script: string): string[] {
+  return ['sh', '-c', `${script} && exec env A-B=c "$@"`, 'sh']
 }
 
 function start(t: Test, words: string[], options: object = {}): Server {
@@ -78,10 +89,15 @@ t.test('a thousand orphans leave no zombie; without an init all of them do', { s
   await running.line('generation ready')
   const init = initOf(running)
   await ask(port, '/orphans/1000')
-  t.ok(childrenOf(init).length > 1, 'PID 1 has got them')
-  while (!childrenOf(init).every(pid => !hasInit || !isSleep(pid))) await sleep(50)
-  if (hasInit) t.equal(childrenOf(init).length, 1, 'its only child is the master')
-  else while (childrenOf(init).filter(isZombie).length < 1_000) await sleep(50)
+  const orphans = childrenOf(init).filter(isSleep) // a slow machine has reaped the first ones before their parent ended
+  t.ok(orphans.length > 0, 'PID 1 has got them')
+  if (hasInit) while (childrenOf(init).some(isSleep)) await sleep(50)
+  else while (!orphans.every(isZombie)) await sleep(50)
+  t.equal(
+    childrenOf(init).length,
+    hasInit ? 1 : 1 + orphans.length,
+    'who is there besides the one child of its own'
+  )
   process.kill(init, 'SIGTERM')
   t.same(await running.exit(), { code: 0, signal: null })
 })
