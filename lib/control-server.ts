@@ -102,6 +102,11 @@ async function removeStale(directory: string): Promise<void> {
     const file = `${directory}/${name}`
     if (lstatSync(file).isSocket() && (await knock(file)) === 'ECONNREFUSED') rmSync(file, { force: true })
   }
+  for (const name of readdirSync(directory).filter(name => /^\.\w{6}$/.test(name))) {
+    const temporary = `${directory}/${name}` // of bind(), which takes no time
+    if (Date.now() - lstatSync(temporary).mtimeMs > 60_000)
+      rmSync(temporary, { recursive: true, force: true })
+  }
 }
 
 /** Others may write to it only where they can't rename what is ours. */

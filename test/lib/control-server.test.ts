@@ -14,6 +14,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync
 } from 'node:fs'
 import net, { type Socket } from 'node:net'
@@ -222,10 +223,13 @@ t.test(
     await child(beside('4712.sock'))
     writeFileSync(beside('4713.sock'), '')
     writeFileSync(beside('notes'), '')
+    for (const name of ['.oldOne', '.newOne']) mkdirSync(beside(name))
+    writeFileSync(beside('.oldOne/s'), '')
+    utimesSync(beside('.oldOne'), 0, 0)
     control.close()
     await open([own])
-    while (existsSync(beside('4711.sock'))) await turn()
-    t.same(readdirSync(path.dirname(own)).sort(), ['1.sock', '4712.sock', '4713.sock', 'notes'])
+    while (existsSync(beside('4711.sock')) || existsSync(beside('.oldOne'))) await turn()
+    t.same(readdirSync(path.dirname(own)).sort(), ['.newOne', '1.sock', '4712.sock', '4713.sock', 'notes'])
   }
 )
 
