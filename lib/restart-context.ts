@@ -105,7 +105,9 @@ function startDirectory(
   const here = from.cwd()
   if (PWD === undefined || !isAbsolute(PWD)) return here
   const isHere = resolves(from.realpath, PWD) === resolves(from.realpath, here)
-  return isHere || leadsToScript(from, rest, PWD) ? PWD : here
+  // From everywhere leads an absolute script: whoever starts a process elsewhere may leave it a PWD of its own.
+  const tells = !isAbsolute(rest[scriptIndex(rest)] ?? '')
+  return isHere || (tells && leadsToScript(from, rest, PWD)) ? PWD : here
 }
 
 /** The words behind the flags, with a script that can be found from this directory. */

@@ -72,6 +72,18 @@ t.test('a PWD that leads elsewhere, or nowhere, is not believed', async t => {
   }
 })
 
+t.test('a PWD that leads elsewhere is not believed for a script that is found from everywhere', async t => {
+  const script = '/srv/releases/42/server.js'
+  const realpath = (file: string) => (file === script ? script : (files[file] ?? file))
+  const { directory } = capture({
+    environment: { PWD: '/srv/releases/41' },
+    words: [script],
+    script,
+    realpath
+  })
+  t.equal(directory, '/srv/releases/42')
+})
+
 t.test('the PWD of the start counts, not what the application has made of it', async t => {
   t.equal(capture({ env: { PWD: '/srv/current' } }).directory, '/srv/releases/42')
 })
