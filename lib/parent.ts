@@ -24,7 +24,7 @@ export interface Parent
     close: [NodeJS.Signals | null]
     lost: []
   }> {
-  readonly connected: boolean
+  isConnected(): boolean
   /** Keeps the process alive: inherited listeners do so only when they accept. */
   hold(value: boolean): void
   /** Gives the master a listener to hold. */
@@ -53,9 +53,7 @@ export function connectParent(
 ): Parent {
   const offers = createOfferChannel(send, take)
   const events: Parent = Object.assign(new EventEmitter(), {
-    get connected() {
-      return process.connected
-    },
+    isConnected: () => process.connected,
     hold(value: boolean) {
       if (value) process.channel?.ref()
       else process.channel?.unref()

@@ -83,7 +83,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   }
 
   function enter(): void {
-    if (serving && parent.connected) installed ??= installSignals()
+    if (serving && parent.isConnected()) installed ??= installSignals()
   }
 
   function leave(): void {
