@@ -300,6 +300,7 @@ for (const [title, https] of Object.entries({ 'keys of Node.js': {}, 'keys of it
         { https },
         { command: ['bash', '-c', command, process.execPath, cli, current] }
       )
+      if (mode === 'supervised') await server.line('generation ready') // it listens before that
       const sessions = [await visit(ports[0]), await visit(ports[0], { version: 'TLSv1.2' })]
       let { script } = sessions[0]!
       for (const release of ['2', '3']) {
