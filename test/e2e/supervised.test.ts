@@ -16,6 +16,7 @@ import type { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { defaultOptions } from '../../lib/options.js'
 import { temporaryFolder } from '../helper/folder.ts'
+import { freePort } from '../helper/free-port.ts'
 import { Client } from '../helper/http-client.ts'
 import { startLoad } from '../helper/load.ts'
 import { cli, fixtures, type Server, startServer } from '../helper/server.ts'
@@ -54,9 +55,9 @@ t.test('TypeScript, with --import tsx', t =>
   )
 )
 
-t.test('a command behind --, from node_modules/.bin of the directory', t => {
-  const words = ['start', '--port', '0', '--address', '127.0.0.1', '--log-level', 'info']
-  return upgrades(
+t.test('a command behind --, from node_modules/.bin of the directory', async t => {
+  const words = ['start', '--port', String(await freePort()), '--address', '127.0.0.1', '--log-level', 'info']
+  await upgrades(
     t,
     startServer(t, { cwd: root, supervised: ['--', 'fastify', ...words], fixture: 'cli-app.js' })
   )

@@ -4,6 +4,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import t, { type Test } from 'tap'
+import { freePort } from '../helper/free-port.ts'
 import { Client } from '../helper/http-client.ts'
 import { cleanEnvironment, type Server, startServer } from '../helper/server.ts'
 
@@ -33,21 +34,21 @@ t.test('TypeScript run directly, by node --import tsx', t =>
   )
 )
 
-t.test('fastify start of fastify-cli', t => {
+t.test('fastify start of fastify-cli', async t => {
   const cli = path.join(root, 'node_modules/.bin/fastify')
   const command = [
     process.execPath,
     cli,
     'start',
-    '--port',
-    '0',
+    '--port', // takes 0 for its default, on which others may listen
+    String(await freePort()),
     '--address',
     '127.0.0.1',
     '--log-level',
     'info',
     fixture('cli-app.js')
   ]
-  return upgradesTwice(t, startServer(t, { command }))
+  await upgradesTwice(t, startServer(t, { command }))
 })
 
 t.test('node --eval', t => {
