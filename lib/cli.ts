@@ -64,9 +64,7 @@ async function run(line: Run): Promise<void> {
     initialEnvironment: () => readFileSync(`/proc/${pid}/environ`, 'latin1')
   })
   const whyNoInit =
-    pid === process.pid && pid === 1
-      ? becomeInit([own.command, ...words], startEnvironment(thisProcess))
-      : undefined
+    process.pid === 1 ? becomeInit([own.command, ...words], startEnvironment(thisProcess)) : undefined
   const environment = { ...own.environment, ...line.environment }
   for (const name of systemdVariables) delete environment[name]
   const options = resolveOptions(optionsOfEnvironment(environment))

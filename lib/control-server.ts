@@ -98,11 +98,12 @@ function makePrivate(directory: string, uid: number): void {
 
 /** What masters that were killed have left behind; whoever listens yet may be of another PID namespace. */
 async function removeStale(directory: string): Promise<void> {
-  for (const name of readdirSync(directory).filter(name => /^\d+\.sock$/.test(name))) {
+  const names = readdirSync(directory)
+  for (const name of names.filter(name => /^\d+\.sock$/.test(name))) {
     const file = `${directory}/${name}`
     if (lstatSync(file).isSocket() && (await knock(file)) === 'ECONNREFUSED') rmSync(file, { force: true })
   }
-  for (const name of readdirSync(directory).filter(name => /^\.\w{6}$/.test(name))) {
+  for (const name of names.filter(name => /^\.\w{6}$/.test(name))) {
     const temporary = `${directory}/${name}` // of bind(), which takes no time
     if (Date.now() - lstatSync(temporary).mtimeMs > 60_000)
       rmSync(temporary, { recursive: true, force: true })

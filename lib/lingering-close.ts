@@ -3,11 +3,10 @@ import { startHandle } from './node-internals.js'
 
 /** Longest time in which a connection that has been ended is still read, in milliseconds. */
 const lingerTime = 1_000
-/** What is read in that time at most, in bytes. */
-const lingerBytes = 16 * 1_024 * 1_024
-
 /** The same of one that is cut, in milliseconds. */
 const cutTime = 100
+/** What is read in that time at most, in bytes. */
+const lingerBytes = 16 * 1_024 * 1_024
 
 const lingering = new WeakSet<Socket>()
 

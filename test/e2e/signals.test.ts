@@ -49,7 +49,7 @@ for (const upgrades of [0, 1]) {
     const { server, request } = await start(t, { upgrades, ms: 25_000 })
     server.kill('SIGTERM')
     await server.line('signal aborted', ({ reason }) => reason === 'close')
-    await sleep(200) // earlier it would be the same one, passed on by somebody
+    await sleep(400) // earlier than 200 ms it would be the same one, passed on by somebody
     server.kill('SIGTERM')
     t.match(await server.line('second signal, ending at once'), { signal: 'SIGTERM' })
     t.same(await server.exit(), { code: 1, signal: null })
