@@ -101,14 +101,14 @@ t.test('a live Unix socket of a stranger, or another file, is not taken over', a
   await server.line('listening on')
   const second = startServer(t, { release: { listen: [{ path: '/tmp/fgu-live.sock' }] } })
   t.match(await second.exit(), { code: 1 })
-  t.match(second.stderr(), /EADDRINUSE.*fgu-live.sock/)
+  t.match(await second.saying(/EADDRINUSE.*fgu-live.sock/), /EADDRINUSE.*fgu-live.sock/)
   t.match(await ask({ path: '/tmp/fgu-live.sock' }), { pid: server.pid })
   server.kill('SIGTERM')
   await server.exit()
 
   const third = startServer(t, { release: { listen: [{ path: 'release.json' }] } })
   t.match(await third.exit(), { code: 1 })
-  t.match(third.stderr(), /EADDRINUSE.*release.json/)
+  t.match(await third.saying(/EADDRINUSE.*release.json/), /EADDRINUSE.*release.json/)
 })
 
 t.test('a plain http server beside the instances is inherited too, and a hook may close it', async t => {

@@ -139,7 +139,7 @@ for (const [title, words, message, code] of [
   t.test(`${title}: the reason, code ${code}, and nothing is started`, async t => {
     const server = run(t, ...words)
     t.same(await server.exit(), { code, signal: null })
-    t.match(server.stderr(), message)
+    t.match(await server.saying(message), message)
     t.match(server.stderr(), /^graceful-upgrade: .* \(GRACEFUL_UPGRADE_(USAGE|INVALID_OPTION)\)\n$/)
     t.same(server.lines, [])
   })
@@ -176,7 +176,7 @@ for (const { boot, code, ended, stderr } of failures) {
       err: { code: 'GRACEFUL_UPGRADE_EXITED', message: ended },
       generation: 1
     })
-    t.match(server.stderr(), stderr)
+    t.match(await server.saying(stderr), stderr)
     t.equal(server.lines.filter(({ msg }) => msg === 'generation spawned').length, 1, 'no second try')
   })
 }
@@ -321,7 +321,7 @@ t.test('an upgrade to a version that throws: the old one serves on, and no clien
   t.match(await server.line('upgrade failed'), {
     err: { code: 'GRACEFUL_UPGRADE_EXITED', lastWords: /this release throws/ }
   })
-  t.match(server.stderr(), /this release throws/)
+  t.match(await server.saying(/this release throws/), /this release throws/)
   t.match(await ask(port), { generation: 1 })
   server.deploy({})
   t.match(await server.reload(), { generation: 3 })
@@ -426,7 +426,8 @@ t.test('a pid file that names a running process is refused, and nothing is start
   ]) {
     const server = startServer(t, options)
     t.same(await server.exit(), { code: 1, signal: null })
-    t.match(server.stderr(), /which is running.*\(GRACEFUL_UPGRADE_PID_FILE\)/)
+    const refusal = /which is running.*\(GRACEFUL_UPGRADE_PID_FILE\)/
+    t.match(await server.saying(refusal), refusal)
     t.same(server.lines, [])
   }
   t.equal(readFileSync(file, 'utf8'), `${process.pid}\n`)

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 
 /** One line of a server's log. */
@@ -41,6 +42,8 @@ export interface Server {
   readonly lines: readonly LogLine[]
   /** Everything that it wrote to its standard error. */
   readonly stderr: () => string
+  /** The same, once this is in it: a line on standard output, or the end of the process, may be heard of before. */
+  saying(pattern: RegExp): Promise<string>
   /** Changes what the next generation will be. */
   deploy(release: object): void
   /** Waits for a line, also one of the past unless it was given out before. */
@@ -126,6 +129,11 @@ export function startServer(t: Test, options: StartOptions = {}): Server {
     directory,
     lines,
     stderr: () => stderr,
+    async saying(pattern) {
+      const end = performance.now() + 60_000
+      while (!pattern.test(stderr) && performance.now() < end) await sleep(10)
+      return stderr
+    },
     deploy,
     line(msg, matches = () => true) {
       return new Promise((resolve, reject) => {
