@@ -110,8 +110,12 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   function beginHandover(): Handover | undefined {
     const { handover, relay, addressOf } = options
     if (handover === false || relay === undefined || options.reason() !== 'upgrade') return undefined
-    const settings = { relay, addressOf, total, drainTimeout, onReady: onHandoverReady }
-    return prepareHandover(servers, settings, log)
+    const slowStart = handover === 'all'
+    return prepareHandover(
+      servers,
+      { relay, addressOf, total, drainTimeout, slowStart, onReady: onHandoverReady },
+      log
+    )
   }
 
   function logDrained(): void {

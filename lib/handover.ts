@@ -40,6 +40,8 @@ export interface HandoverOptions {
   readonly total: number
   /** Longest time of the whole drain, in milliseconds. */
   readonly drainTimeout: number
+  /** Whether connections may wait for their turn: not where their next response closes them. */
+  readonly slowStart: boolean
   /** The next one can go, and none is known. */
   readonly onReady: () => void
 }
@@ -61,10 +63,10 @@ interface Candidate {
 /** How many connections are on their way at once. Handles travel one by one: with more of them each waits longer. */
 const offerWindow = 2
 /**
- * Time until all connections may have been offered, in milliseconds. Their number rises with the square of the
- * time: the code of a process that has just started is slow until it is compiled, and must not meet the whole load.
+ * Time until all connections may have been offered with `slowStart`, in milliseconds. Their number rises with the square
+ * of the time: the code of a process that has just started is slow until it is compiled, and must not meet the whole load.
  */
-const slowStart = 1_000
+const slowStartTime = 1_000
 
 /** @returns undefined where none of these servers has connections that can be moved */
 export function prepareHandover(
@@ -81,14 +83,15 @@ export function prepareHandover(
   return undefined
 }
 
-function createHandover({ relay, addressOf, total, drainTimeout, onReady }: HandoverOptions): Handover {
+function createHandover(options: HandoverOptions): Handover {
+  const { relay, addressOf, total, drainTimeout, slowStart, onReady } = options
   const first = new Map<Socket, Candidate>()
   const rest = new Map<Socket, Candidate>()
   const away = new Set<Socket>()
   const refused = new WeakSet<Socket>()
   const report = { moved: 0, refused: 0, longestPause: 0 }
   const start = performance.now()
-  const startTime = Math.min(slowStart, drainTimeout / 2)
+  const startTime = slowStart ? Math.min(slowStartTime, drainTimeout / 2) : 0
   let offered = 0
   let isOpen = true
   let timer: NodeJS.Timeout | undefined
