@@ -42,6 +42,7 @@ export function createApplication(listeners: Listeners): Application {
   const instances = new Set<Instance>()
   let first: Instance | undefined
   let ended: Promise<0 | 1> | undefined
+  let ending = false
   let reason: DrainReason = 'upgrade'
   let reports: readonly (() => DrainReport)[] = []
 
@@ -57,7 +58,7 @@ export function createApplication(listeners: Listeners): Application {
       return longestDrain() + (first?.options ?? defaultOptions).closeTimeout
     },
     get ending() {
-      return ended !== undefined
+      return ending
     },
     upgrading: false,
     connections() {
@@ -66,7 +67,7 @@ export function createApplication(listeners: Listeners): Application {
       return countConnections([...servers].map(connectionsOf))
     },
     add(instance) {
-      if (instances.size === 0 && ended === undefined) first = instance
+      if (instances.size === 0 && !ending) first = instance
       instances.add(instance)
     },
     remove(instance) {
@@ -74,8 +75,8 @@ export function createApplication(listeners: Listeners): Application {
     },
     end(given, relay) {
       if (reason !== 'close') reason = given
-      if (ended !== undefined && given === 'close')
-        for (const instance of instances) void instance.drain('close')
+      if (ending && given === 'close') for (const instance of instances) void instance.drain('close')
+      ending = true // before the first server stops
       ended ??= end(relay).then(
         () => 0,
         error => {

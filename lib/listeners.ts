@@ -9,7 +9,7 @@ import { followSessions } from './drain-http2.js'
 import { isHidden } from './hidden-servers.js'
 import { adoptListener, listeningHandle, type RawHandle } from './node-internals.js'
 import type { ListenerAddress, OpenListener } from './protocol.js'
-import { makeCloseHoldable } from './stop-accepting.js'
+import { onceStopped } from './stop-accepting.js'
 import { isSocketFile, moveIntoPlace, socketFile, temporaryName, type UnixSocketFile } from './unix-socket.js'
 
 /** A server of this process that listens. */
@@ -17,9 +17,9 @@ export interface Listener extends ListenerAddress {
   readonly server: Server
 }
 
-/** All that this process listens on, whoever called `listen()`. */
-export interface Listeners extends EventEmitter<{ listening: [Listener]; closed: [Listener]; claimed: [] }> {
-  /** The servers that listen now. */
+/** All that this process listens on, whoever called `listen()`. 'stopped' is a server that accepts no more. */
+export interface Listeners extends EventEmitter<{ listening: [Listener]; stopped: [Listener]; claimed: [] }> {
+  /** The servers that listen, or have connections left of when they did. */
   live(): Listener[]
   /** The same with their descriptors, for a next generation; without those that can't be inherited. */
   open(): OpenListener[]
@@ -33,7 +33,7 @@ export interface Listeners extends EventEmitter<{ listening: [Listener]; closed:
   serve(): void
   /** Closes the inherited listeners that nobody asked for, and removes their Unix sockets' files. */
   dropUnclaimed(): void
-  /** A next generation has all listeners: from now on a Unix socket's file stays when its server closes. */
+  /** A next generation has all listeners: from now on a Unix socket's file stays when its server stops. */
   handOver(): void
 }
 
@@ -63,7 +63,7 @@ interface Attempt {
  * @param inherited listeners that were open when the process started; what asks for one of them takes it
  */
 export function watchListeners(inherited: readonly OpenListener[]): Listeners {
-  const events = new EventEmitter<{ listening: [Listener]; closed: [Listener]; claimed: [] }>()
+  const events = new EventEmitter<{ listening: [Listener]; stopped: [Listener]; claimed: [] }>()
   events.setMaxListeners(0)
   const attempts = new Map<Server, Attempt>()
   const live = new Map<Server, Listener>()
@@ -150,7 +150,6 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
     server.removeListener(errorMonitor as unknown as 'error', giveUp)
     restore?.()
     connectionsOf(server)
-    makeCloseHoldable(server)
     followSessions(server)
 
     // Node.js knows the temporary name, or none; neither the application nor a log may see that.
@@ -165,11 +164,13 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
     live.set(server, listener)
     addresses.set(server, { key: listener.key, bound })
     let file: UnixSocketFile | undefined
+    onceStopped(server, () => {
+      if (!handedOver) file?.remove()
+      events.emit('stopped', listener)
+    })
     server.once('close', () => {
       live.delete(server)
       if (unix !== undefined) delete (server as Partial<Server>).address
-      if (!handedOver) file?.remove()
-      events.emit('closed', listener)
     })
 
     // Before 'listening' is emitted, but behind this call: it sets the file's mode by the name that was bound.

@@ -37,7 +37,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   let installed: Installed | undefined
 
   listeners.on('listening', publish)
-  listeners.on('closed', withdraw)
+  listeners.on('stopped', withdraw)
   listeners.on('listening', tickets.claim)
   listeners.once('claimed', () => parent.hold(!serving))
   void readiness.ready.then(unclaimed => {
@@ -113,7 +113,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
     return adopt(listeners.live(), offer, handle) ? 'adopted' : 'refused'
   }
 
-  /** Not on the way out: whoever follows needs the socket. */
+  /** Clients would wait in the master's queue for nobody. Not on the way out: whoever follows needs the socket. */
   function withdraw(listener: Listener): void {
     if (!application.ending) parent.withdraw(listener)
   }
@@ -181,7 +181,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   /** The one that serves goes on alone: there is never no such generation, and never two. */
   function onLost(): void {
     listeners.off('listening', publish)
-    listeners.off('closed', withdraw)
+    listeners.off('stopped', withdraw)
     if (application.ending) return
     if (!serving && inheritance.succeeds === 'worker') process.exit(1)
     standardError.replace(inheritance.standardError)

@@ -2,6 +2,21 @@ import net, { type Server } from 'node:net'
 
 /** Servers whose listening socket is closed already when somebody calls their `close()`. */
 const stopped = new WeakSet<Server>()
+/** What is called when a server that listens does so no more. */
+const watchers = new WeakMap<Server, () => void>()
+
+/** Calls as soon as a server that listens accepts no more: its 'close' may be a long time off, as connections last. */
+export function onceStopped(server: Server, call: () => void): void {
+  makeCloseHoldable(server)
+  watchers.set(server, call)
+}
+
+function tellIfStopped(server: Server): void {
+  if (server.listening) return
+  const call = watchers.get(server)
+  watchers.delete(server)
+  call?.()
+}
 
 /**
  * `http.Server#close()` would destroy responses that are not flushed yet, and stop the timer behind
@@ -15,6 +30,7 @@ export function stopAccepting(server: Server): Promise<void> {
     stopped.add(server)
     server.once('close', () => resolve())
     net.Server.prototype.close.call(server)
+    tellIfStopped(server)
   })
 }
 
@@ -37,8 +53,10 @@ export function makeCloseHoldable(server: Server): void {
     writable: true,
     value(this: Server, callback?: CloseCallback) {
       const calls = heldCalls.get(server)
-      if (calls === undefined) return close.call(this, forStopped(server, callback))
-      calls.push(callback)
+      if (calls === undefined) {
+        close.call(this, forStopped(server, callback))
+        tellIfStopped(server)
+      } else calls.push(callback)
       return this
     }
   })

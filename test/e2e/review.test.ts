@@ -186,21 +186,20 @@ async function untilRefused(port: number): Promise<void> {
   }
 }
 
-for (const receiver of ['the master', 'its worker']) {
-  t.test(
-    `SIGTERM to ${receiver}: new connections are refused while the last request is answered`,
-    async t => {
-      const server = startServer(t, { supervised: [] })
-      const port = await server.port()
-      const { pid } = await ask(port)
-      const request = inFlight(port, 2_000)
-      await request.begun
-      process.kill(receiver === 'the master' ? server.pid : pid, 'SIGTERM')
-      t.equal(await Promise.race([request.failure, untilRefused(port)]), undefined)
-      t.equal(await request.failure, 'none')
-      t.same(await server.exit(), { code: 0, signal: null })
-    }
-  )
+for (const way of ['SIGTERM to the master', 'SIGTERM to its worker', 'app.close() in a worker']) {
+  t.test(`${way}: new connections are refused while the last request is answered`, async t => {
+    const server = startServer(t, { supervised: [] })
+    const port = await server.port()
+    const { pid } = await ask(port)
+    const request = inFlight(port, 2_000)
+    await request.begun
+    if (way === 'app.close() in a worker')
+      await new Client({ host: '127.0.0.1', port }).post('/close', '', { Connection: 'close' })
+    else process.kill(way === 'SIGTERM to the master' ? server.pid : pid, 'SIGTERM')
+    t.equal(await Promise.race([request.failure, untilRefused(port)]), undefined)
+    t.equal(await request.failure, 'none')
+    t.same(await server.exit(), { code: 0, signal: null })
+  })
 }
 
 t.test(
