@@ -40,7 +40,10 @@ export interface Generation {
   retire(): Promise<Retirement>
   /** Takes a connection of an older generation. */
   readonly adopt: Relay
-  /** Nobody follows: drain, close, end; also where it drains for a next one already. Resolves when it has ended. */
+  /**
+   * Nobody follows: drain, close, end, at once where nothing of it listens yet; also where it drains for a next one already.
+   * Resolves when it has ended.
+   */
   close(signal: NodeJS.Signals | null): Promise<Ending>
   /** Ends it at once. */
   kill(): void

@@ -13,6 +13,8 @@ const script = [
   // By way of another descriptor: a shell without job control gives /dev/null to what it starts in the background.
   '{ "$@" <&9 9<&- & } 9<&0',
   'master=$!',
+  // Without job control bash falls into an endless loop if SIGINT interrupts `wait` for the second time (5.2).
+  '[ "$BASH_VERSION" ] && set -m',
   'for signal in TERM INT QUIT HUP USR1 USR2; do',
   '  trap "signalled=1; kill -s $signal $master 2> /dev/null" $signal',
   'done',

@@ -294,7 +294,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
       return result
     } catch (error) {
       events.emit('failed', next, error as GracefulUpgradeError, Math.round(now() - begun))
-      next.kill()
+      if (phase.name !== 'closing' || !phase.ending.includes(next)) next.kill()
       void next.ended.then(() => next.release())
       if (isClosing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING', undefined, { cause: error })
       log.error({ err: error, generation, generationPid: pid }, failure)
@@ -311,9 +311,10 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
   function close(signal: NodeJS.Signals | null): Promise<number> {
     if (phase.name === 'closing') return phase.done
     const was = phase
-    if ('next' in was) was.next.kill()
-    else if (was.name === 'replacing') was.hurry.abort()
-    const current = 'current' in was ? was.current : undefined
+    // The first generation may have clients before it is ready: what it listens on is its own.
+    const current = 'current' in was ? was.current : was.name === 'starting' ? was.next : undefined
+    if ('next' in was && was.next !== current) was.next.kill()
+    if ('hurry' in was) was.hurry.abort()
     let settle: (code: Promise<number>) => void = () => {}
     const done = new Promise<number>(resolve => {
       settle = resolve
@@ -325,9 +326,9 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
 
     async function end(): Promise<number> {
       const retired = Promise.all([...retiring].map(old => old.close(signal)))
-      const { code } = current ? await current.close(signal) : { code: was.name === 'starting' ? 0 : 1 }
+      const ending = await current?.close(signal)
       await retired
-      return code ?? 1
+      return ending?.code ?? (was.name === 'starting' ? 0 : 1)
     }
   }
 

@@ -27,10 +27,13 @@ export interface Parent
   isConnected(): boolean
   /** Keeps the process alive: inherited listeners do so only when they accept. */
   hold(value: boolean): void
-  /** Gives the master a listener to hold. */
-  publish(listener: Listener, handle: RawHandle): void
+  /**
+   * Gives the master a listener to hold.
+   * @param endTimeout how long the end of this process may take from now on, in milliseconds
+   */
+  publish(listener: Listener, handle: RawHandle, endTimeout: number): void
   withdraw(listener: Listener): void
-  /** @param endTimeout how long the end of this process may take, in milliseconds */
+  /** @param endTimeout as in `publish()` */
   ready(unclaimed: readonly string[], published: readonly string[], endTimeout: number): void
   dying(): void
   /** Resolves when the master has been told, or can't be any more. */
@@ -58,8 +61,8 @@ export function connectParent(
       if (value) process.channel?.ref()
       else process.channel?.unref()
     },
-    publish: ({ server, ...listener }: Listener, handle: RawHandle) =>
-      send({ type: 'listener', listener }, handle),
+    publish: ({ server, ...listener }: Listener, handle: RawHandle, endTimeout: number) =>
+      send({ type: 'listener', listener, endTimeout }, handle),
     withdraw: ({ key }: Listener) => send({ type: 'unlisten', key }),
     ready: (unclaimed: readonly string[], published: readonly string[], endTimeout: number) =>
       send({ type: 'ready', unclaimed, published, endTimeout }),

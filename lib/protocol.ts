@@ -75,8 +75,11 @@ export const privateVariables = [inheritanceVariable, 'NODE_CHANNEL_FD', 'NODE_C
 /** From a worker to its master. */
 export type WorkerMessage =
   | OfferMessage
-  /** A listener of this worker; its socket comes with the message. */
-  | { readonly type: 'listener'; readonly listener: ListenerAddress }
+  /**
+   * A listener of this worker; its socket comes with the message. From now on its end may take so long, in milliseconds;
+   * an older version says so only when it is ready.
+   */
+  | { readonly type: 'listener'; readonly listener: ListenerAddress; readonly endTimeout?: number }
   /** The worker closed it, and does not want it kept open. */
   | { readonly type: 'unlisten'; readonly key: string }
   /** It can serve. */
@@ -160,7 +163,9 @@ export function readWorkerMessage(message: unknown): WorkerMessage | 'unknown' |
   if (inner === undefined) return undefined
   switch (inner.type) {
     case 'listener':
-      return isAddress(inner.listener) ? (inner as WorkerMessage) : 'unknown'
+      return isAddress(inner.listener) && ['undefined', 'number'].includes(typeof inner.endTimeout)
+        ? (inner as WorkerMessage)
+        : 'unknown'
     case 'unlisten':
       return typeof inner.key === 'string' ? (inner as WorkerMessage) : 'unknown'
     case 'ready':

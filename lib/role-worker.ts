@@ -10,7 +10,7 @@ import { type Household, passedOn, type Role } from './role.js'
 import { isFree, onClose, onReload, signalSpread } from './signals.js'
 import { createTicketInheritance, readTicketKeys } from './ticket-keys.js'
 
-/** What a worker that serves has installed for signals. */
+/** What a worker that may have clients has installed for signals. */
 interface Installed {
   close(signal: NodeJS.Signals | null): void
   leave(): void
@@ -26,6 +26,7 @@ export interface WorkerRole extends Role {
 /**
  * A process that was started by a master, from its start on: it accepts on what it inherited only when the
  * master says so, and until then leaves signals and errors to Node.js, as it has nobody to be graceful to, but for SIGHUP.
+ * One that inherits nothing accepts as soon as it listens, and closes gracefully on signals from then on.
  * @param onAlone the master is gone: this generation is on its own
  */
 export function playWorker(household: Household, inheritance: Inheritance, onAlone: () => void): WorkerRole {
@@ -34,6 +35,8 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   const tickets = createTicketInheritance()
   const readiness = watchReadiness(application, listeners)
   let serving = false
+  /** While it doesn't serve yet it takes what closes it, and no errors: they are why it fails to start. */
+  let early: Installed | undefined
   let installed: Installed | undefined
 
   listeners.on('listening', publish)
@@ -79,16 +82,25 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
     listeners.serve()
     void readiness.ready.then(listeners.dropUnclaimed) // not ready yet if the master is lost: it may ask for more
     enter()
-    process.off('SIGHUP', onEarlyReload) // now, so that there is no moment without one of the two
+    leaveEarly() // now, so that there is no moment without one of the two
+    process.off('SIGHUP', onEarlyReload)
   }
 
   function enter(): void {
-    if (serving && parent.isConnected()) installed ??= installSignals()
+    if (!parent.isConnected()) return
+    if (serving) installed ??= installSignals()
+    else if (inheritance.listeners.length === 0) early ??= takeCloseSignals(false)
   }
 
   function leave(): void {
+    leaveEarly()
     installed?.leave()
     installed = undefined
+  }
+
+  function leaveEarly(): void {
+    early?.leave()
+    early = undefined
   }
 
   async function retire(): Promise<void> {
@@ -101,7 +113,8 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
 
   /** The master passes on that all shall end. */
   function onWish(signal: NodeJS.Signals | null): void {
-    if (installed !== undefined) installed.close(signal)
+    const taken = installed ?? early
+    if (taken !== undefined) taken.close(signal)
     else void application.end('close').then(code => process.exit(code))
   }
 
@@ -125,17 +138,34 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
 
   function publish(listener: Listener): void {
     const handle = listeners.handle(listener)
-    if (handle !== undefined) parent.publish(listener, handle)
+    if (handle !== undefined) parent.publish(listener, handle, application.endTimeout)
+  }
+
+  function installSignals(): Installed {
+    const { log, options } = application
+    const closing = takeCloseSignals(options.closeSignals !== false)
+    const reloading = {
+      reload: () => void parent.upgrade().catch(() => {}), // the master logs it
+      onHangup() {} // the master ends this process
+    }
+    const leaveReload = onReload(options.reloadSignal, log, reloading, onEarlyReload)
+    return {
+      close: closing.close,
+      leave() {
+        closing.leave()
+        leaveReload()
+      }
+    }
   }
 
   /** A signal may come through the master, and to all processes at once from a terminal or systemd: it counts once. */
-  function installSignals(): Installed {
+  function takeCloseSignals(errors: boolean): Installed {
     const { log, options } = application
     const received = new Set<NodeJS.Signals>()
     const heard = options.closeSignals || passedOn.filter(signal => !isFree(signal))
     const closing = onClose({
       signals: [],
-      errors: options.closeSignals !== false,
+      errors,
       log,
       close(_signal, error) {
         if (error === undefined) withdrawAll()
@@ -148,17 +178,11 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
       onSecond() {}
     })
     for (const signal of heard) process.on(signal, onSignal)
-    const reloading = {
-      reload: () => void parent.upgrade().catch(() => {}), // the master logs it
-      onHangup() {} // the master ends this process
-    }
-    const leaveReload = onReload(options.reloadSignal, log, reloading, onEarlyReload)
     return {
       close: closeOnWish,
       leave() {
         for (const signal of heard) process.off(signal, onSignal)
         closing.leave()
-        leaveReload()
       }
     }
 

@@ -111,7 +111,10 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
       await lastMessageHeard(child)
       return { ...ending, report }
     },
-    close: signal => end({ type: 'close', signal }),
+    close(signal) {
+      if (endTimeout === 0) child.kill('SIGKILL') // nothing of it listens
+      return end({ type: 'close', signal })
+    },
     adopt: offers.offer,
     kill: () => void child.kill('SIGKILL'),
     release() {
@@ -147,6 +150,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
           return log.warn({ generation: number, type: typeOf(message) }, 'unknown message of a worker')
         switch (said.type) {
           case 'listener':
+            if (said.endTimeout !== undefined) endTimeout = said.endTimeout + exitTime
             return hold(said.listener, asRawHandle(handle))
           case 'unlisten':
             return drop(said.key)

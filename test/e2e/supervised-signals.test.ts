@@ -28,6 +28,25 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   }
 }
 
+for (const to of ['the master', 'the whole group'] as const) {
+  t.test(`SIGTERM to ${to}: the first generation is not ready yet, and answers all the same`, async t => {
+    const server = startServer(t, { supervised: [], release: { neverListens: true } })
+    const { bound } = await server.line('listening on')
+    const { port } = bound[0]
+    const request = inFlight(port, 2_000)
+    await request.begun
+    process.kill(to === 'the master' ? server.pid : -server.pid, 'SIGTERM')
+    await server.line('draining')
+    await t.rejects(ask(port), { failure: 'refused' })
+    t.equal(await request.failure, 'none')
+    t.same(await server.exit(), { code: 0, signal: null })
+    t.same(
+      server.lines.filter(({ msg, level }) => level > 30 || msg === 'generation ready'),
+      []
+    )
+  })
+}
+
 /** A server that drains after SIGTERM, for longer than anybody waits. */
 async function startDraining(t: Test) {
   const server = startServer(t, { supervised: [] })
