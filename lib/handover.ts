@@ -1,6 +1,7 @@
 import type http from 'node:http'
 import type { Server, Socket } from 'node:net'
 import { idleTimeLeft, isMovable } from './connections.js'
+import { isLingering } from './lingering-close.js'
 import type { Log } from './log.js'
 import {
   connectionHandle,
@@ -186,6 +187,7 @@ function isStillAtRest(socket: Socket, { bytesRead }: Candidate): boolean {
     socket.bytesRead === bytesRead &&
     currentResponse(socket) === undefined &&
     isFlushed(socket) &&
+    !isLingering(socket) &&
     !socket.destroyed
   )
 }

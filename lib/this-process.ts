@@ -62,7 +62,7 @@ function begin(): void {
 
 function onAlone(): void {
   role = undefined
-  if ([...application.instances].some(({ state }) => state === 'serving')) begin()
+  if (listensHere()) begin()
 }
 
 /** Asks whoever is the master for an upgrade. */
@@ -70,9 +70,15 @@ export function upgrade(): Promise<UpgradeResult> {
   return role?.upgrade() ?? Promise.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_NOT_SERVING'))
 }
 
-/** The application says that it listens on all that it wants. */
+/** The application says that it listens on all that it wants; before it listens at all, that would close what it inherits. */
 export function declareReady(): void {
-  worker?.declareReady()
+  if (listensHere()) worker?.declareReady()
+  else if (!application.ending)
+    application.log.warn('ready() was ignored, as nothing listens yet: call it after listen()')
+}
+
+function listensHere(): boolean {
+  return [...application.instances].some(({ state }) => state === 'serving')
 }
 
 /**

@@ -152,6 +152,30 @@ t.test('a new version may drop a listener and add one', async t => {
   }
 })
 
+t.test('a new version that says that it listens on all it wants is not waited for', async t => {
+  const options = { claimTimeout: 600_000 }
+  const [kept, dropped] = await freePorts(2)
+  const listen = [{ port: kept }]
+  const server = startServer(t, { release: { options, listen: [...listen, { port: dropped }] } })
+  for (const _ of [0, 1]) await server.line('listening on')
+  server.deploy({ options, listen, declaresReady: 'late' })
+  t.same((await server.reload()).unclaimed, [`tcp:localhost:${dropped}`])
+})
+
+t.test('a new version that says so before it listens at all closes nothing of what it inherits', async t => {
+  const release = { listen: (await freePorts(2)).map(port => ({ port })) }
+  const server = startServer(t, { release })
+  for (const _ of [0, 1]) await server.line('listening on')
+  server.deploy({ ...release, declaresReady: 'early' })
+  t.same((await server.reload()).unclaimed, [])
+  t.match(await server.line('ready() was ignored, as nothing listens yet: call it after listen()'), {
+    level: 40
+  })
+  await server.line('generation retired')
+  for (const [index, { port }] of release.listen.entries())
+    t.match(await ask({ host: '127.0.0.1', port }), { generation: 2, index })
+})
+
 t.test('the same listener by another name is taken over', async t => {
   const [port] = await freePorts(1)
   const server = startServer(t, { release: { listen: [{ port, host: 'localhost' }] } })
