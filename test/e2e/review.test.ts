@@ -11,7 +11,7 @@ import { temporaryFolder } from '../helper/folder.ts'
 import { freePorts } from '../helper/free-port.ts'
 import { Client } from '../helper/http-client.ts'
 import { cli, fixtures, isRunning, startServer } from '../helper/server.ts'
-import { ask, ends, inFlight } from '../helper/supervised.ts'
+import { ask, ends, inFlight, untilRefused } from '../helper/supervised.ts'
 
 t.test(
   'a master that shall not take SIGTERM for its application does not leave the worker behind',
@@ -171,20 +171,6 @@ t.test('the inspector of later generations is on a free port', async t => {
   t.equal(ports[0], String(inspector))
   t.not(ports[1], ports[0])
 })
-
-/** Nobody is left in the queue of a socket that no process accepts on any more. */
-async function untilRefused(port: number): Promise<void> {
-  for (;;) {
-    const socket = net.connect(port, '127.0.0.1').unref()
-    const isRefused = await once(socket, 'connect').then(
-      () => false,
-      ({ code }) => code === 'ECONNREFUSED'
-    )
-    socket.destroy()
-    if (isRefused) return
-    await sleep(20)
-  }
-}
 
 for (const way of ['SIGTERM to the master', 'SIGTERM to its worker', 'app.close() in a worker']) {
   t.test(`${way}: new connections are refused while the last request is answered`, async t => {

@@ -2,7 +2,7 @@
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { cli, fixtures, startServer } from '../helper/server.ts'
-import { ask, ends, inFlight } from '../helper/supervised.ts'
+import { ask, ends, inFlight, untilRefused } from '../helper/supervised.ts'
 import { noTerminal, startInTerminal } from '../helper/terminal.ts'
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -36,9 +36,7 @@ for (const to of ['the master', 'the whole group'] as const) {
     const request = inFlight(port, 2_000)
     await request.begun
     process.kill(to === 'the master' ? server.pid : -server.pid, 'SIGTERM')
-    await server.line('draining')
-    const refusal = await ask(port).catch(({ failure }) => failure)
-    t.equal(refusal, 'refused')
+    t.equal(await Promise.race([request.failure, untilRefused(port)]), undefined, 'nobody waits in vain')
     t.equal(await request.failure, 'none')
     t.same(await server.exit(), { code: 0, signal: null })
     t.same(

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client, type Failure, type Response } from './http-client.ts'
 import { isRunning } from './server.ts'
@@ -32,6 +34,20 @@ export async function active(port: number, requests: number): Promise<void> {
     const { count } = await ask(port, '/open')
     if (count.active > requests) return // the one that asks is active too
     await sleep(10)
+  }
+}
+
+/** No client is left in the queue of a socket that no process accepts on any more. */
+export async function untilRefused(port: number): Promise<void> {
+  for (;;) {
+    const socket = net.connect(port, '127.0.0.1').unref()
+    const isRefused = await once(socket, 'connect').then(
+      () => false,
+      ({ code }) => code === 'ECONNREFUSED'
+    )
+    socket.destroy()
+    if (isRefused) return
+    await sleep(20)
   }
 }
 

@@ -19,15 +19,14 @@ t.test('over a time each sweep ends its share of what is left, and the last one 
 })
 
 t.test('sweeps at whatever times end the same number in each part of the time', async t => {
+  let time = 1_000
+  t.intercept(performance, 'now', { value: () => time })
   const share = createShare(200)
-  const begun = performance.now()
   let left = 1
-  for (const part of [0.25, 0.5, 0.75]) {
-    while (performance.now() - begun < part * 200) {
-      left *= 1 - share()
-      await sleep(Math.random() * 20)
-    }
-    const due = 1 - (performance.now() - begun) / 200
-    t.ok(left >= due - 0.01 && left <= due + 0.15, `${left} are left where ${due} are due`)
+  for (const elapsed of [1, 3, 7, 15, 16, 60, 61, 150, 199.5]) {
+    time = 1_000 + elapsed
+    left *= 1 - share()
+    const due = 1 - elapsed / 200
+    t.ok(Math.abs(left - due) < 1e-9, `${left} are left where ${due} are due`)
   }
 })
