@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import {
   chmodSync,
   chownSync,
-  cpSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -27,6 +26,7 @@ import { controlPaths, type Progress } from '../../lib/control.js'
 import { type ControlHandlers, openControl } from '../../lib/control-server.js'
 import { GracefulUpgradeError } from '../../lib/errors.js'
 import { watchListeners } from '../../lib/listeners.js'
+import { compile } from '../helper/compile.ts'
 import { isRoot, never, status } from '../helper/control.ts'
 import { cleanEnvironment } from '../helper/server.ts'
 
@@ -241,8 +241,7 @@ t.test('nothing but the directory of the socket must be writable', { skip: !isRo
   mkdirSync(own)
   chownSync(own, 65_534, 65_534)
   // Where node_modules is may be closed to others, and Node.js needs nothing of it.
-  cpSync(path.resolve(import.meta.dirname, '../../dist'), path.join(folder, 'dist'), { recursive: true })
-  writeFileSync(path.join(folder, 'package.json'), '{"type":"module"}')
+  const library = compile('control-server', folder)
   const code = `
     const { openControl } = await import(process.argv[1])
     const control = await openControl({}, process.argv[2])
@@ -250,16 +249,18 @@ t.test('nothing but the directory of the socket must be writable', { skip: !isRo
     control.close()
   `
   const file = path.join(own, 'app.sock')
-  const child = spawn(
-    process.execPath,
-    ['--input-type=module', '-e', code, path.join(folder, 'dist/control-server.js'), file],
-    { uid: 65_534, gid: 65_534, cwd: '/', env: {}, stdio: ['ignore', 'pipe', 'inherit'] }
-  )
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code, library, file], {
+    uid: 65_534,
+    gid: 65_534,
+    cwd: '/',
+    env: {},
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   let output = ''
   child.stdout!.on('data', chunk => (output += chunk))
   await once(child, 'close')
   t.equal(output.trim(), JSON.stringify(file))
-  t.same(readdirSync(folder).sort(), ['dist', 'own', 'package.json'])
+  t.same(readdirSync(folder).sort(), ['control-server.mjs', 'own'])
 })
 
 t.test('the socket that a killed process has left is replaced', async t => {
@@ -337,9 +338,9 @@ t.test('it is no listener of the application', async t => {
 })
 
 t.test('neither the socket nor a connection keeps a process alive', async t => {
-  const { asked, connect } = setUp(t)
+  const { asked, folder, connect } = setUp(t)
   const code = `
-    import { openControl } from ${JSON.stringify(new URL('../../dist/control-server.js', import.meta.url).href)}
+    import { openControl } from ${JSON.stringify(compile('control-server', folder))}
     const never = () => new Promise(() => {})
     const reload = onProgress => (onProgress({ stage: 'booting', generation: 2, pid: 1 }), never())
     await openControl({ status: never, reload, stop: never }, ${JSON.stringify(asked)})

@@ -6,6 +6,7 @@ import net, { type AddressInfo, type Server } from 'node:net'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { listenersOfSystemd, systemdVariables } from '../../lib/systemd-listeners.js'
+import { compile } from '../helper/compile.ts'
 import { temporaryFolder } from '../helper/folder.ts'
 import { cleanEnvironment } from '../helper/server.ts'
 
@@ -23,13 +24,15 @@ function descriptorOf(socket: object): number {
   return (socket as { _handle: { fd: number } })._handle.fd
 }
 
+const library = compile('systemd-listeners', temporaryFolder(t))
+
 /**
  * A process that has these descriptors from 3 on, as systemd would start it.
  * @returns what it finds, or its error
  */
 async function findIn(descriptors: readonly number[], env: NodeJS.ProcessEnv = {}): Promise<any> {
   const script = `
-    import { listenersOfSystemd } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../dist/systemd-listeners.js'))}
+    import { listenersOfSystemd } from ${JSON.stringify(library)}
     const env = { LISTEN_PID: String(process.pid), ...${JSON.stringify(env)} }
     try {
       console.log(JSON.stringify(listenersOfSystemd(env, process.pid)))

@@ -4,6 +4,7 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { createNotifier } from '../../lib/systemd-notify.js'
+import { compile } from '../helper/compile.ts'
 import { temporaryFolder } from '../helper/folder.ts'
 import { cleanEnvironment } from '../helper/server.ts'
 
@@ -183,7 +184,7 @@ t.test('neither a tool that hangs nor the watchdog keeps the process alive', asy
   const { folder, until } = notifier(t, 'echo $$ > "$0.pid"; exec sleep 60')
   const file = path.join(folder, 'systemd-notify.pid')
   const script = `
-    import { createNotifier } from ${JSON.stringify(path.resolve(import.meta.dirname, '../../dist/systemd-notify.js'))}
+    import { createNotifier } from ${JSON.stringify(compile('systemd-notify', folder))}
     const PATH = ${JSON.stringify(folder)} + ':' + process.env.PATH
     const notifier = createNotifier({ PATH, NOTIFY_SOCKET: 'x', WATCHDOG_USEC: '60000000' }, console)
     notifier.ready('up')
