@@ -79,7 +79,7 @@ t.test('the packed package, installed into an empty project, by the smallest exa
   for (const name of names) {
     t.match(
       name,
-      /^(dist\/cli\.cjs|dist\/[\w-]+\.(js|js\.map|d\.ts|d\.ts\.map)|lib\/[\w-]+\.ts|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/
+      /^(dist\/(cli\.cjs|index\.js|index\.js\.map|[\w-]+\.d\.ts|[\w-]+\.d\.ts\.map)|lib\/[\w-]+\.ts|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/
     )
   }
   for (const name of ['dist/index.js', 'dist/index.d.ts', 'dist/cli.cjs', 'README.md', 'LICENSE'])
