@@ -319,16 +319,18 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
     const done = new Promise<number>(resolve => {
       settle = resolve
     })
-    phase = { name: 'closing', done, ending: [...retiring, ...(current ? [current] : [])] }
+    const ending = [...retiring, ...(current ? [current] : [])]
+    phase = { name: 'closing', done, ending }
+    for (const generation of ending) generation.release() // else clients would wait here for nobody
     events.emit('closing')
     settle(end()) // in this order: what it calls may ask for an upgrade
     return done
 
     async function end(): Promise<number> {
       const retired = Promise.all([...retiring].map(old => old.close(signal)))
-      const ending = await current?.close(signal)
+      const last = await current?.close(signal)
       await retired
-      return ending?.code ?? (was.name === 'starting' ? 0 : 1)
+      return last?.code ?? (was.name === 'starting' ? 0 : 1)
     }
   }
 

@@ -73,6 +73,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
 
   let endTimeout = 0
   let report: DrainReport | null = null
+  let isReleased = false
   let die = () => {}
   const dying = new Promise<void>(resolve => {
     die = resolve
@@ -118,6 +119,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
     adopt: offers.offer,
     kill: () => void child.kill('SIGKILL'),
     release() {
+      isReleased = true
       for (const { handle } of handles.values()) handle.close()
       handles.clear()
     }
@@ -156,7 +158,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
             return drop(said.key)
           case 'ready': {
             clearTimeout(timer)
-            const lost = (said.published ?? []).filter(key => !handles.has(key))
+            const lost = isReleased ? [] : (said.published ?? []).filter(key => !handles.has(key))
             if (lost.length > 0) return reject(noDescriptorFor(lost))
             endTimeout = said.endTimeout + exitTime
             return resolve(said.unclaimed)

@@ -188,6 +188,20 @@ for (const way of ['SIGTERM to the master', 'SIGTERM to its worker', 'app.close(
   })
 }
 
+t.test('SIGTERM while a worker that failed is replaced: new connections are refused as well', async t => {
+  const server = startServer(t, { supervised: [] })
+  const port = await server.port()
+  const request = inFlight(port, 2_000)
+  await request.begun
+  server.deploy({ boot: 'held' })
+  await new Client({ host: '127.0.0.1', port }).post('/throw', '', { Connection: 'close' })
+  await server.line('generation spawned', ({ generation }) => generation === 2)
+  server.kill('SIGTERM')
+  t.equal(await Promise.race([request.failure, untilRefused(port)]), undefined)
+  t.equal(await request.failure, 'none')
+  t.same(await server.exit(), { code: 1, signal: null })
+})
+
 t.test(
   'a listener that the new version has dropped refuses while the old one answers its last request',
   async t => {

@@ -499,7 +499,7 @@ t.test('a generation that ends with code 0 ends the server', async t => {
   const { calls, first, lines } = setUp()
   first.end(0)
   await turn()
-  t.same(calls, ['1 close null', 'onEnd 0'])
+  t.same(calls, ['1 release', '1 close null', 'onEnd 0'])
   t.match(lines('generation ended by itself'), [{ generation: 1, generationPid: 101 }])
 })
 
@@ -522,10 +522,10 @@ t.test('close() drains the current generation and resolves with its exit code', 
   ] as const) {
     const { master, calls, first } = setUp()
     const closed = master.close('SIGTERM')
-    t.same(calls, ['1 close SIGTERM'])
+    t.same(calls, ['1 release', '1 close SIGTERM'], 'nobody listens here any more')
     first.end(ending)
     t.equal(await closed, expected)
-    t.same(calls, ['1 close SIGTERM'])
+    t.same(calls, ['1 release', '1 close SIGTERM'])
   }
 })
 
@@ -554,7 +554,7 @@ t.test('close() is idempotent, and refuses upgrades from then on', async t => {
   t.equal(await closed, 0)
   t.equal(master.close(null), closed)
   await t.rejects(master.upgrade(), code('CLOSING'))
-  t.same(calls, ['1 close SIGINT'])
+  t.same(calls, ['1 release', '1 close SIGINT'])
   t.equal(lines('upgrade refused').length, 2)
 })
 
@@ -563,7 +563,7 @@ t.test('close() during an upgrade gives it up', async t => {
   const { result } = begin()
   const closed = master.close('SIGTERM')
   await t.rejects(result, { ...code('CLOSING'), cause: code('EXITED') })
-  t.same(calls.slice(2, 4), ['2 kill', '1 close SIGTERM'])
+  t.same(calls.slice(2, 5), ['2 kill', '1 release', '1 close SIGTERM'])
   first.end(3)
   t.equal(await closed, 3)
   t.ok(calls.includes('2 release'))
@@ -626,7 +626,7 @@ t.test('a generation that dies while the server closes is not replaced', async t
   first.end(1)
   t.equal(await closed, 1)
   await turn()
-  t.same(calls, ['1 close null'])
+  t.same(calls, ['1 release', '1 close null'])
   t.same(lines('generation died'), [])
 })
 
