@@ -4,9 +4,11 @@ const withValue = new Set(
   --inspect-port --debug-port --max-http-header-size --icu-data-dir --openssl-config --dns-result-order
   --unhandled-rejections --disable-warning --diagnostic-dir --report-dir --report-directory --report-filename
   --report-signal --heapsnapshot-signal --trace-event-categories --disable-proto --input-type
-  --tls-cipher-list --tls-keylog --redirect-warnings --cpu-prof-dir --cpu-prof-name --heap-prof-dir`.split(
-    /\s+/
-  )
+  --tls-cipher-list --tls-keylog --redirect-warnings --cpu-prof-dir --cpu-prof-name --cpu-prof-interval --heap-prof-dir
+  --heap-prof-name --heap-prof-interval --heapsnapshot-near-heap-limit --allow-fs-read --allow-fs-write
+  --experimental-default-type --inspect-publish-uid --network-family-autoselection-attempt-timeout --secure-heap
+  --secure-heap-min --snapshot-blob --trace-event-file-pattern --trace-require-module --use-largepages
+  --v8-pool-size`.split(/\s+/)
 )
 /** What Node.js takes only on its command line, and `process.allowedNodeEnvironmentFlags` leaves out. */
 const alsoNode = ['--env-file', '--env-file-if-exists', '--expose-gc', '--title', '--cpu-prof', '--heap-prof']

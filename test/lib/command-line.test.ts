@@ -38,6 +38,11 @@ for (const [line, parsed] of Object.entries({
     words: ['--env-file', '.env', '--enable-source-maps', 's.js'],
     main: 3
   },
+  '--v8-pool-size 2 --secure-heap=65536 s.js': {
+    ...run,
+    words: ['--v8-pool-size', '2', '--secure-heap=65536', 's.js'],
+    main: 3
+  },
   '--max_old_space_size=100 s.js': { ...run, words: ['--max_old_space_size=100', 's.js'], main: 1 },
   '--handover false -- fastify start --import x app.js': {
     ...run,
