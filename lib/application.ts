@@ -43,6 +43,7 @@ export function createApplication(listeners: Listeners): Application {
   let first: Instance | undefined
   let ended: Promise<0 | 1> | undefined
   let ending = false
+  let upgrading = false
   let reason: DrainReason = 'upgrade'
   let reports: readonly (() => DrainReport)[] = []
 
@@ -60,7 +61,13 @@ export function createApplication(listeners: Listeners): Application {
     get ending() {
       return ending
     },
-    upgrading: false,
+    get upgrading() {
+      return upgrading
+    },
+    set upgrading(value) {
+      upgrading = value
+      listeners.upgrading(value)
+    },
     connections() {
       const draining = [...instances].flatMap(instance => instance.servers())
       const servers = new Set([...listeners.live().map(({ server }) => server), ...draining])
@@ -114,7 +121,7 @@ export function createApplication(listeners: Listeners): Application {
       ...members.map(instance => instance.drain(reason, relay)),
       drain(others, { ...options, reason: () => reason, relay, addressOf: listeners.addressOf, log: log() })
     ])
-    const closing = Promise.all([...members.map(({ app }) => app.close()), ...others.map(closeServer)])
+    const closing = Promise.all([...members.flatMap(closeInstance), ...others.map(closeServer)])
     // Detached connections may hold a server open until the drain's own deadline.
     const left = Math.max(deadline - performance.now(), 0) + closeTimeout
     await withTimeout(closing, left, `onClose hooks took longer than closeTimeout (${closeTimeout} ms)`)
@@ -163,6 +170,14 @@ export function generationHere(
     resolve(ending)
     return ending
   }
+}
+
+/** `close()` waits for the boot, which may take as long as a database; nothing of it serves yet that would be lost. */
+function closeInstance({ app, booted }: Instance): readonly PromiseLike<unknown>[] {
+  const closed = app.close()
+  if (booted) return [closed]
+  closed.then(undefined, () => {})
+  return []
 }
 
 function closeServer(server: Server): Promise<void> {

@@ -35,6 +35,8 @@ export interface Listeners extends EventEmitter<{ listening: [Listener]; stopped
   dropUnclaimed(): void
   /** A next generation has all listeners: from now on a Unix socket's file stays when its server stops. */
   handOver(): void
+  /** A next generation boots, or has failed: until then the files of Unix sockets stay. */
+  upgrading(value: boolean): void
 }
 
 /** What `listen()` was called with, as far as it matters here. */
@@ -72,6 +74,9 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
   const accepting: (() => void)[] = []
   let serving = inherited.length === 0
   let handedOver = false
+  let upgrading = false
+  /** Files of Unix sockets that stopped during an upgrade. */
+  const left = new Set<UnixSocketFile>()
 
   subscribe('tracing:net.server.listen:asyncStart', onStart)
   subscribe('tracing:net.server.listen:asyncEnd', onBound)
@@ -86,6 +91,12 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
     dropUnclaimed,
     handOver() {
       handedOver = true
+    },
+    upgrading(value: boolean) {
+      upgrading = value
+      if (value) return
+      for (const file of left) letGo(file)
+      left.clear()
     }
   })
 
@@ -165,7 +176,7 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
     addresses.set(server, { key: listener.key, bound })
     let file: UnixSocketFile | undefined
     onceStopped(server, () => {
-      if (!handedOver) file?.remove()
+      if (file !== undefined) letGo(file)
       events.emit('stopped', listener)
     })
     server.once('close', () => {
@@ -185,6 +196,15 @@ export function watchListeners(inherited: readonly OpenListener[]): Listeners {
       }
       if (live.has(server)) events.emit('listening', listener)
     })
+  }
+
+  /** A next generation that boots may have inherited the socket, which must not lose its name then. */
+  function letGo(file: UnixSocketFile): void {
+    if (upgrading) return void left.add(file)
+    if (handedOver) return
+    try {
+      file.remove()
+    } catch {} // whoever comes next replaces it; the requests in hand matter more
   }
 
   /** The name of what is asked for; undefined for a handle, which nobody can ask for again. */

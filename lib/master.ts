@@ -76,9 +76,16 @@ type Phase =
   | { readonly name: 'serving'; readonly current: Generation }
   | { readonly name: 'upgrading'; readonly current: Generation; readonly next: Generation }
   /** The worker that served has died: a pause, which `hurry` ends, and then `next`. */
-  | { readonly name: 'replacing'; readonly attempt: Promise<UpgradeResult>; readonly hurry: AbortController }
-  | { readonly name: 'replacing'; readonly attempt: Promise<UpgradeResult>; readonly next: Generation }
+  | (Replacing & { readonly hurry: AbortController })
+  | (Replacing & { readonly next: Generation })
   | { readonly name: 'closing'; readonly done: Promise<number>; readonly ending: readonly Generation[] }
+
+interface Replacing {
+  readonly name: 'replacing'
+  readonly attempt: Promise<UpgradeResult>
+  /** Its sockets are what the next one inherits. */
+  readonly dead: Generation
+}
 
 export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptions): Master {
   const events = new EventEmitter<MasterEvents>()
@@ -251,7 +258,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
     if (pause === undefined) return giveUp()
     const hurry = new AbortController()
     const attempt = replaceAfter(pause, dead, hurry.signal)
-    phase = { name: 'replacing', attempt, hurry }
+    phase = { name: 'replacing', attempt, hurry, dead }
     attempt.catch(() => {
       if (!isClosing()) replace(dead)
     })
@@ -268,7 +275,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
     if (phase.name !== 'replacing') throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
     const begun = now()
     const next = startNext(dead.listeners(), 'none')
-    phase = { name: 'replacing', attempt: phase.attempt, next }
+    phase = { name: 'replacing', attempt: phase.attempt, next, dead }
     const result = await whenReady(next, begun)
     takeOver(next)
     dead.release()
@@ -321,7 +328,7 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
     })
     const ending = [...retiring, ...(current ? [current] : [])]
     phase = { name: 'closing', done, ending }
-    for (const generation of ending) generation.release() // else clients would wait here for nobody
+    for (const generation of [...ending, ...('dead' in was ? [was.dead] : [])]) generation.release() // else clients would wait here for nobody
     events.emit('closing')
     settle(end()) // in this order: what it calls may ask for an upgrade
     return done

@@ -34,6 +34,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   const parent = connectParent(take, application.connections, () => readTicketKeys(listeners.live()))
   const tickets = createTicketInheritance()
   const readiness = watchReadiness(application, listeners)
+  const received = new Set<NodeJS.Signals>()
   let serving = false
   /** While it doesn't serve yet it takes what closes it, and no errors: they are why it fails to start. */
   let early: Installed | undefined
@@ -115,6 +116,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   function onWish(signal: NodeJS.Signals | null): void {
     const taken = installed ?? early
     if (taken !== undefined) taken.close(signal)
+    else if (application.instances.size === 0 && !application.ending) process.exit(0)
     else void application.end('close').then(code => process.exit(code))
   }
 
@@ -161,8 +163,7 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   /** A signal may come through the master, and to all processes at once from a terminal or systemd: it counts once. */
   function takeCloseSignals(errors: boolean): Installed {
     const { log, options } = application
-    const received = new Set<NodeJS.Signals>()
-    const heard = options.closeSignals || passedOn.filter(signal => !isFree(signal))
+    const heard = new Set(options.closeSignals || passedOn.filter(signal => !isFree(signal)))
     const closing = onClose({
       signals: [],
       errors,
@@ -178,12 +179,22 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
       onSecond() {}
     })
     for (const signal of heard) process.on(signal, onSignal)
+    process.on('newListener', onNewListener)
     return {
       close: closeOnWish,
       leave() {
+        process.off('newListener', onNewListener)
         for (const signal of heard) process.off(signal, onSignal)
         closing.leave()
       }
+    }
+
+    /** With `closeSignals: false` ours is there only beside the application's own: it would keep the default action away. */
+    function onNewListener(event: string | symbol): void {
+      const signal = passedOn.find(each => each === event)
+      if (signal === undefined || options.closeSignals || heard.has(signal)) return
+      heard.add(signal)
+      process.on(signal, onSignal)
     }
 
     function onSignal(signal: NodeJS.Signals): void {

@@ -9,6 +9,7 @@ const watchers = new WeakMap<Server, () => void>()
 export function onceStopped(server: Server, call: () => void): void {
   makeCloseHoldable(server)
   watchers.set(server, call)
+  server.once('close', () => tellIfStopped(server)) // its socket may be closed by other ways than its own close()
 }
 
 function tellIfStopped(server: Server): void {

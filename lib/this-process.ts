@@ -62,7 +62,7 @@ function begin(): void {
 
 function onAlone(): void {
   role = undefined
-  if (listensHere()) begin()
+  if ([...application.instances].some(({ state }) => state === 'serving')) begin()
 }
 
 /** Asks whoever is the master for an upgrade. */
@@ -72,13 +72,9 @@ export function upgrade(): Promise<UpgradeResult> {
 
 /** The application says that it listens on all that it wants; before it listens at all, that would close what it inherits. */
 export function declareReady(): void {
-  if (listensHere()) worker?.declareReady()
+  if (listeners.live().some(({ server }) => server.listening)) worker?.declareReady()
   else if (!application.ending)
     application.log.warn('ready() was ignored, as nothing listens yet: call it after listen()')
-}
-
-function listensHere(): boolean {
-  return [...application.instances].some(({ state }) => state === 'serving')
 }
 
 /**

@@ -113,8 +113,9 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
       return { ...ending, report }
     },
     close(signal) {
-      if (endTimeout === 0) child.kill('SIGKILL') // nothing of it listens
-      return end({ type: 'close', signal })
+      if (endTimeout > 0) return end({ type: 'close', signal })
+      child.kill('SIGKILL') // nothing of it listens
+      return ended
     },
     adopt: offers.offer,
     kill: () => void child.kill('SIGKILL'),
@@ -203,6 +204,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart): Gener
   }
 
   function hold(listener: ListenerAddress, handle: RawHandle | undefined): void {
+    if (isReleased) return handle?.close()
     if (handle === undefined) {
       log.warn({ generation: number, listener }, 'listener arrived without its socket')
       return

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { temporaryFolder } from '../helper/folder.ts'
 import { freePorts } from '../helper/free-port.ts'
 import { Client } from '../helper/http-client.ts'
 import { startLoad } from '../helper/load.ts'
@@ -174,6 +175,69 @@ t.test('a new version that says so before it listens at all closes nothing of wh
   await server.line('generation retired')
   for (const [index, { port }] of release.listen.entries())
     t.match(await ask({ host: '127.0.0.1', port }), { generation: 2, index })
+})
+
+t.test('ready() of an application that listens by a server of its own', async t => {
+  const options = { fixture: 'own-server.js', supervised: [], release: {} }
+  const server = startServer(t, options)
+  const address = { host: '127.0.0.1', port: await server.port() }
+  for (const generation of [2, 3]) {
+    t.match(await server.reload(), { generation })
+    await server.line('generation retired')
+    t.match(await ask(address), { generation })
+  }
+  server.kill('SIGTERM')
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+t.test('a Unix socket that is closed while the next version boots keeps its file for that one', async t => {
+  const release = { listen: [{ path: 'app.sock' }, { port: 0, host: '127.0.0.1' }] }
+  const server = startServer(t, { supervised: [], release })
+  await server.port()
+  const socket = { path: path.join(server.directory, 'app.sock') }
+  server.deploy({ ...release, boot: 'held' })
+  server.kill('SIGHUP')
+  await server.line('generation spawned', ({ generation }) => generation === 2)
+  await new Client(socket).post('/close', '', { Connection: 'close' })
+  await server.line('onClose hook')
+  server.deploy(release)
+  await server.line('generation retired')
+  t.match(await ask(socket), { generation: 2 })
+  server.kill('SIGTERM')
+  await server.exit()
+  t.notOk(existsSync(socket.path))
+})
+
+t.test('the file of a Unix socket is removed after all if the next version fails', async t => {
+  const release = { listen: [{ path: 'app.sock' }, { port: 0, host: '127.0.0.1' }] }
+  const server = startServer(t, { supervised: [], release })
+  await server.port()
+  const socket = { path: path.join(server.directory, 'app.sock') }
+  server.deploy({ ...release, boot: 'held' })
+  server.kill('SIGHUP')
+  const { pid } = await server.line('generation spawned', ({ generation }) => generation === 2)
+  await new Client(socket).post('/close', '', { Connection: 'close' })
+  await server.line('onClose hook')
+  t.ok(existsSync(socket.path))
+  process.kill(pid, 'SIGKILL')
+  await server.line('upgrade failed')
+  while (existsSync(socket.path)) await sleep(20)
+})
+
+t.test('a Unix socket whose file cannot be removed keeps no request from its answer', async t => {
+  const folder = path.join(temporaryFolder(t), 'sockets')
+  const socket = { path: path.join(folder, 'app.sock') }
+  mkdirSync(folder)
+  const server = startServer(t, { release: { listen: [socket] } })
+  await server.line('listening on')
+  const answer = new Client(socket).get('/slow?ms=drain')
+  const begun = async () => (await ask(socket, '/open')).count.active > 1
+  while (!(await begun())) await sleep(20)
+  renameSync(folder, `${folder}.old`)
+  writeFileSync(folder, '')
+  server.kill('SIGTERM')
+  t.equal((await answer).status, 200)
+  t.same(await server.exit(), { code: 0, signal: null })
 })
 
 t.test('the same listener by another name is taken over', async t => {

@@ -202,6 +202,21 @@ t.test('SIGTERM while a worker that failed is replaced: new connections are refu
   t.same(await server.exit(), { code: 1, signal: null })
 })
 
+t.test('SIGTERM while one that was killed is replaced, and an older one drains yet', async t => {
+  const server = startServer(t, { supervised: ['--handover', 'false'] })
+  const port = await server.port()
+  const request = inFlight(port, 3_000)
+  await request.begun
+  const { pid } = await server.reload()
+  server.deploy({ boot: 'held' })
+  process.kill(pid, 'SIGKILL')
+  await server.line('generation spawned', ({ generation }) => generation === 3)
+  server.kill('SIGTERM')
+  t.equal(await Promise.race([request.failure, untilRefused(port)]), undefined)
+  t.equal(await request.failure, 'none')
+  t.same(await server.exit(), { code: 1, signal: null })
+})
+
 t.test(
   'a listener that the new version has dropped refuses while the old one answers its last request',
   async t => {

@@ -1,6 +1,8 @@
 /** What signals do to a supervised server, from a shell, a terminal and an init; `supervised-init.test.ts` has it as one. */
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { signalSpread } from '../../lib/signals.js'
 import { cli, fixtures, startServer } from '../helper/server.ts'
 import { ask, ends, inFlight, untilRefused } from '../helper/supervised.ts'
 import { noTerminal, startInTerminal } from '../helper/terminal.ts'
@@ -45,6 +47,33 @@ for (const to of ['the master', 'the whole group'] as const) {
     )
   })
 }
+
+t.test('SIGTERM while an instance listens and another one boots does not wait for the boot', async t => {
+  const options = { drainTimeout: 600_000 }
+  const server = startServer(t, { supervised: [], release: { options, neverListens: 'nor boots' } })
+  await server.line('listening on')
+  server.kill('SIGTERM')
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+t.test('SIGTERM while a plain server listens, and no instance has registered yet', async t => {
+  const server = startServer(t, { fixture: 'own-server.js', supervised: [], release: { boot: 'held' } })
+  await server.line('listening on')
+  server.kill('SIGTERM')
+  t.same(await server.exit(), { code: 0, signal: null })
+  t.equal(server.stderr(), '')
+})
+
+t.test('closeSignals: false: the application hears once of a signal to the whole group', async t => {
+  const env = { OWN: '1', NEVER_READY: '1', OPTIONS: JSON.stringify({ closeSignals: false }) }
+  const server = startServer(t, { fixture: 'own-signals.js', supervised: [], env })
+  await server.line('listening on')
+  await sleep(50) // its own listener comes after that line
+  process.kill(-server.pid, 'SIGTERM')
+  await server.line('own listener')
+  await sleep(3 * signalSpread)
+  t.equal(server.lines.filter(({ msg }) => msg === 'own listener').length, 1)
+})
 
 /** A server that drains after SIGTERM, for longer than anybody waits. */
 async function startDraining(t: Test) {
@@ -126,8 +155,10 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGUSR2', 'SIGHUP'] as co
         t.same(await server.exit(), { code: signal === 'SIGQUIT' ? 1 : 0, signal: null })
         await ends(pid)
         t.same(
-          server.lines.filter(({ msg }) => /ready|failed/.test(msg)),
-          []
+          server.lines
+            .filter(({ msg, level }) => /ready|failed/.test(msg) || level > 30)
+            .map(({ msg }) => msg),
+          signal === 'SIGQUIT' ? ['ending at once'] : []
         )
         break
       case 'SIGHUP':

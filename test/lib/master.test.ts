@@ -617,7 +617,7 @@ t.test('close() while a replacement starts kills it', async t => {
   await replacement
   t.equal(await master.close('SIGTERM'), 1)
   await turn()
-  t.same(calls, ['start 2', '2 kill', '2 kill', '2 release'])
+  t.same(calls, ['start 2', '2 kill', '1 release', '2 kill', '2 release'])
 })
 
 t.test('a generation that dies while the server closes is not replaced', async t => {
