@@ -15,7 +15,7 @@ import {
   splitLines,
   whyNotPrivate
 } from './control.js'
-import { GracefulUpgradeError, isErrorCode } from './errors.js'
+import { GracefulUpgradeError, isErrorCode, receivedError } from './errors.js'
 import { isAlive } from './is-alive.js'
 import { readPidFile } from './pid-file.js'
 
@@ -216,7 +216,7 @@ export function ask(
       if ('error' in answer) {
         const { code, message, lastWords } = answer.error
         const known = isErrorCode(code) ? code : 'GRACEFUL_UPGRADE_CONTROL_SOCKET'
-        throw GracefulUpgradeError.received(known, message, lastWords)
+        throw receivedError(known, message, lastWords)
       }
       if (command === 'stop') return // it has ended when the connection does
       if (command === 'status' && !isStatus(answer.result)) throw unusable(`${file} answers with no status`)

@@ -33,13 +33,13 @@ export class GracefulUpgradeError extends Error {
     this.code = code
     if (options?.lastWords) this.lastWords = options.lastWords
   }
+}
 
-  /** The error of another process, in its own words. */
-  static received(code: ErrorCode, message: string, lastWords?: string): GracefulUpgradeError {
-    const error = new GracefulUpgradeError(code, undefined, lastWords === undefined ? {} : { lastWords })
-    error.message = message
-    return error
-  }
+/** The error of another process, in its own words. */
+export function receivedError(code: ErrorCode, message: string, lastWords?: string): GracefulUpgradeError {
+  const error = new GracefulUpgradeError(code, undefined, lastWords === undefined ? {} : { lastWords })
+  error.message = message
+  return error
 }
 
 /** Whether a string that came in from another process is one of our codes. */

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { ConnectionCounts } from './connections.js'
 import type { DrainReport } from './drain-report.js'
-import { GracefulUpgradeError, isErrorCode } from './errors.js'
+import { GracefulUpgradeError, isErrorCode, receivedError } from './errors.js'
 import type { Listener } from './listeners.js'
 import { asRawHandle, asSendHandle, type RawHandle } from './node-internals.js'
 import { createOfferChannel } from './offer-channel.js'
@@ -120,7 +120,7 @@ export function connectParent(
         return settle(said.id)?.resolve(said.result)
       case 'refused': {
         const code = isErrorCode(said.code) ? said.code : 'GRACEFUL_UPGRADE_MASTER_LOST'
-        return settle(said.id)?.reject(GracefulUpgradeError.received(code, said.message, said.lastWords))
+        return settle(said.id)?.reject(receivedError(code, said.message, said.lastWords))
       }
     }
   }

@@ -6,11 +6,11 @@ import { Client } from '../helper/http-client.ts'
 import { startLoad } from '../helper/load.ts'
 import { startServer } from '../helper/server.ts'
 
-/** So many that a handover is far from over when it is first seen. */
+/** So many that a handover is far from over when it is first seen, as with 'all' they go in the course of a second. */
 const many = 600
 
-async function start(t: Test, connections: number, release: object = {}) {
-  const full = { listen: [{ port: 0, host: '127.0.0.1' }], ...release }
+async function start(t: Test, connections: number, options: object = {}) {
+  const full = { listen: [{ port: 0, host: '127.0.0.1' }], options: { handover: 'all', ...options } }
   const server = startServer(t, { release: full })
   const address = { host: '127.0.0.1', port: await server.port() }
   const clients = Array.from({ length: connections }, () => new Client(address))
@@ -114,7 +114,7 @@ t.test('SIGKILL of the old process during the handover: what was adopted lives o
 t.test(
   'SIGSTOP of the new process for longer than the drain: nobody reads on, and nothing is lost',
   async t => {
-    const { server, clients } = await start(t, many, { options: { drainTimeout: 1_000 } })
+    const { server, clients } = await start(t, many, { drainTimeout: 1_000 })
     const { pid } = await server.reload()
     await untilSomeMoved(pid)
     process.kill(pid, 'SIGSTOP')
@@ -133,7 +133,7 @@ t.test(
 )
 
 t.test('SIGKILL of the master during a relay: each connection is served or ended, none hangs', async t => {
-  const { server, clients } = await start(t, many, { options: { drainTimeout: 3_000 } })
+  const { server, clients } = await start(t, many, { drainTimeout: 3_000 })
   await server.reload()
   await server.line('generation retired')
   await untilSomeMoved((await server.reload()).pid) // from worker to worker through the master
@@ -167,7 +167,7 @@ t.test('SIGTERM in the middle of a handover: everything ends, with code 0', asyn
 
 t.test('300 connections whose next request is written while they are offered lose none', async t => {
   for (const handover of ['idle', 'all']) {
-    const { server, clients } = await start(t, 300, { options: { handover } })
+    const { server, clients } = await start(t, 300, { handover })
     for (const _ of [2, 3]) {
       await server.reload()
       // Requests go on all through the handover, a turn of ten at a time.
@@ -193,7 +193,7 @@ t.test('300 connections whose next request is written while they are offered los
 })
 
 t.test('deaths under load cost at most what the dead one had', async t => {
-  const { server, address } = await start(t, 0, { options: { handover: 'all' } })
+  const { server, address } = await start(t, 0)
   const running = startLoad(t, address, { clients: 50, pause: [0, 200] })
   for (let round = 0; round < 2; round++) {
     await sleep(500)

@@ -20,3 +20,14 @@ t.test('two copies of this package in one process are refused, but one after the
   await t.rejects(async () => four.register(gracefulUpgrade), { code: 'GRACEFUL_UPGRADE_DUPLICATE' })
   await three.close()
 })
+
+t.test(
+  'an error of the built package has its name, which Node.js takes from the class when it prints it',
+  async t => {
+    const app = Fastify()
+    const register = async () => app.register(other, { pollInterval: -1 })
+    const error = await register().catch(reason => reason)
+    t.equal(error.code, 'GRACEFUL_UPGRADE_INVALID_OPTION')
+    t.equal(error.constructor.name, 'GracefulUpgradeError')
+  }
+)
