@@ -4,7 +4,7 @@
 //
 // Ask it again and again on one connection, from a second terminal:
 //
-//   while sleep 0.2; do echo 'url = http://localhost:3000'; done | curl --silent --config -
+//   curl --silent --rate 5/s 'http://localhost:3000/?[1-1000]'
 //
 // Change the version below, save, and from a third terminal:
 //
