@@ -9,7 +9,7 @@ import { temporaryFolder } from '../helper/folder.ts'
 import { freePorts } from '../helper/free-port.ts'
 import { Client } from '../helper/http-client.ts'
 import { startLoad } from '../helper/load.ts'
-import { startServer } from '../helper/server.ts'
+import { type Server, startServer } from '../helper/server.ts'
 
 const ask = async (address: net.NetConnectOpts, path = '/') => {
   const client = new Client(address)
@@ -190,6 +190,13 @@ t.test('ready() of an application that listens by a server of its own', async t 
   t.same(await server.exit(), { code: 0, signal: null })
 })
 
+/** The application closes the instance that listens there, and knows that a next version boots. */
+async function closeDuringUpgrade(server: Server, socket: { readonly path: string }): Promise<void> {
+  while ((await ask(socket, '/state')).state !== 'upgrading') await sleep(10)
+  await new Client(socket).post('/close', '', { Connection: 'close' })
+  await server.line('onClose hook')
+}
+
 t.test('a Unix socket that is closed while the next version boots keeps its file for that one', async t => {
   const release = { listen: [{ path: 'app.sock' }, { port: 0, host: '127.0.0.1' }] }
   const server = startServer(t, { supervised: [], release })
@@ -197,9 +204,7 @@ t.test('a Unix socket that is closed while the next version boots keeps its file
   const socket = { path: path.join(server.directory, 'app.sock') }
   server.deploy({ ...release, boot: 'held' })
   server.kill('SIGHUP')
-  await server.line('generation spawned', ({ generation }) => generation === 2)
-  await new Client(socket).post('/close', '', { Connection: 'close' })
-  await server.line('onClose hook')
+  await closeDuringUpgrade(server, socket)
   server.deploy(release)
   await server.line('generation retired')
   t.match(await ask(socket), { generation: 2 })
@@ -215,10 +220,9 @@ t.test('the file of a Unix socket is removed after all if the next version fails
   const socket = { path: path.join(server.directory, 'app.sock') }
   server.deploy({ ...release, boot: 'held' })
   server.kill('SIGHUP')
-  const { pid } = await server.line('generation spawned', ({ generation }) => generation === 2)
-  await new Client(socket).post('/close', '', { Connection: 'close' })
-  await server.line('onClose hook')
+  await closeDuringUpgrade(server, socket)
   t.ok(existsSync(socket.path))
+  const { pid } = await server.line('generation spawned', ({ generation }) => generation === 2)
   process.kill(pid, 'SIGKILL')
   await server.line('upgrade failed')
   while (existsSync(socket.path)) await sleep(20)
