@@ -120,7 +120,7 @@ t.test(
   async t => {
     const { server, frames } = await start(t, 'h2')
     const client = await frames()
-    client.get(1, '/slow?ms=700') // open until the others have come
+    client.get(1, '/slow?ms=1500') // open until the others are answered
     await sleep(50)
     await drains(server)
     client.get(3, '/slow?ms=300')

@@ -162,6 +162,7 @@ t.test('a message that is on its way when the drain begins is answered', async t
     if (socket.readyState === WebSocket.OPEN) socket.send(String(++sent))
   }, 1)
   t.teardown(() => clearInterval(timer))
+  while (messages.length <= 10) await sleep(1)
   await server.reload()
   await closed
   clearInterval(timer)
