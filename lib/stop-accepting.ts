@@ -54,11 +54,13 @@ export function makeCloseHoldable(server: Server): void {
     writable: true,
     value(this: Server, callback?: CloseCallback) {
       const calls = heldCalls.get(server)
-      if (calls === undefined) {
-        close.call(this, forStopped(server, callback))
-        tellIfStopped(server)
-      } else calls.push(callback)
-      return this
+      if (calls !== undefined) {
+        calls.push(callback)
+        return this
+      }
+      const result = close.call(this, forStopped(server, callback)) // the promise of an application's own, maybe
+      tellIfStopped(server)
+      return result
     }
   })
 }

@@ -5,19 +5,28 @@ import t from 'tap'
 import { watchListeners } from '../../lib/listeners.js'
 
 const listeners = watchListeners([])
-const kinds: Record<string, () => http.Server> = {
-  'close()': () => http.createServer(),
-  'a close() of its own, which is asynchronous': () =>
-    Object.assign(http.createServer(), {
-      async close(this: http.Server, callback?: () => void) {
-        await turn()
-        http.Server.prototype.close.call(this, callback)
-      }
-    }),
-  "a close() that isn't the server's": () => http.createServer()
+
+/** As some wrap it, to close something else first. */
+function slowToClose(): http.Server {
+  return Object.assign(http.createServer(), {
+    async close(this: http.Server, callback?: () => void) {
+      await turn()
+      http.Server.prototype.close.call(this, callback)
+      return 'closing'
+    }
+  })
 }
 
-for (const [kind, create] of Object.entries(kinds)) {
+const kinds: Record<string, { create(): http.Server; close(server: http.Server): unknown }> = {
+  'close()': { create: () => http.createServer(), close: server => server.close() },
+  'an asynchronous close() of its own': { create: slowToClose, close: server => server.close() },
+  "a close() that isn't the server's": {
+    create: () => http.createServer(),
+    close: server => http.Server.prototype.close.call(server)
+  }
+}
+
+for (const [kind, { create, close }] of Object.entries(kinds)) {
   t.test(`a server that is closed by ${kind} has stopped, once for each time that it listened`, async t => {
     const server = create()
     const stopped: unknown[] = []
@@ -26,8 +35,7 @@ for (const [kind, create] of Object.entries(kinds)) {
       await once(server.listen(0, '127.0.0.1'), 'listening')
       t.equal(stopped.length, times - 1)
       const closed = once(server, 'close')
-      if (kind.startsWith('a close() that')) http.Server.prototype.close.call(server)
-      else void server.close()
+      close(server)
       await closed
       await turn()
       t.equal(stopped.length, times)
@@ -35,3 +43,11 @@ for (const [kind, create] of Object.entries(kinds)) {
     }
   })
 }
+
+t.test('close() returns what it did before', async t => {
+  const plain = http.createServer()
+  const slow = slowToClose()
+  for (const server of [plain, slow]) await once(server.listen(0, '127.0.0.1'), 'listening')
+  t.equal(plain.close(), plain)
+  t.equal((await slow.close()) as unknown, 'closing')
+})
