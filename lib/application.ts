@@ -42,7 +42,6 @@ export function createApplication(listeners: Listeners): Application {
   const instances = new Set<Instance>()
   let first: Instance | undefined
   let ended: Promise<0 | 1> | undefined
-  let ending = false
   let upgrading = false
   let reason: DrainReason = 'upgrade'
   let reports: readonly (() => DrainReport)[] = []
@@ -59,7 +58,7 @@ export function createApplication(listeners: Listeners): Application {
       return longestDrain() + (first?.options ?? defaultOptions).closeTimeout
     },
     get ending() {
-      return ending
+      return ended !== undefined
     },
     get upgrading() {
       return upgrading
@@ -74,7 +73,7 @@ export function createApplication(listeners: Listeners): Application {
       return countConnections([...servers].map(connectionsOf))
     },
     add(instance) {
-      if (instances.size === 0 && !ending) first = instance
+      if (instances.size === 0 && ended === undefined) first = instance
       instances.add(instance)
     },
     remove(instance) {
@@ -82,8 +81,8 @@ export function createApplication(listeners: Listeners): Application {
     },
     end(given, relay) {
       if (reason !== 'close') reason = given
-      if (ending && given === 'close') for (const instance of instances) void instance.drain('close')
-      ending = true // before the first server stops
+      if (ended !== undefined && given === 'close')
+        for (const instance of instances) void instance.drain('close')
       ended ??= end(relay).then(
         () => 0,
         error => {
@@ -121,7 +120,7 @@ export function createApplication(listeners: Listeners): Application {
       ...members.map(instance => instance.drain(reason, relay)),
       drain(others, { ...options, reason: () => reason, relay, addressOf: listeners.addressOf, log: log() })
     ])
-    const closing = Promise.all([...members.flatMap(closeInstance), ...others.map(closeServer)])
+    const closing = Promise.all([...members.map(closeInstance), ...others.map(closeServer)])
     // Detached connections may hold a server open until the drain's own deadline.
     const left = Math.max(deadline - performance.now(), 0) + closeTimeout
     await withTimeout(closing, left, `onClose hooks took longer than closeTimeout (${closeTimeout} ms)`)
@@ -173,11 +172,10 @@ export function generationHere(
 }
 
 /** `close()` waits for the boot, which may take as long as a database; nothing of it serves yet that would be lost. */
-function closeInstance({ app, booted }: Instance): readonly PromiseLike<unknown>[] {
+async function closeInstance({ app, booted }: Instance): Promise<void> {
   const closed = app.close()
-  if (booted) return [closed]
-  closed.then(undefined, () => {})
-  return []
+  if (booted) await closed
+  else closed.then(undefined, () => {})
 }
 
 function closeServer(server: Server): Promise<void> {

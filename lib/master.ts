@@ -328,7 +328,8 @@ export function createMaster({ first, log, start, onRetire, onEnd }: MasterOptio
     })
     const ending = [...retiring, ...(current ? [current] : [])]
     phase = { name: 'closing', done, ending }
-    for (const generation of [...ending, ...('dead' in was ? [was.dead] : [])]) generation.release() // else clients would wait here for nobody
+    const holders = 'dead' in was ? [...ending, was.dead] : ending
+    for (const generation of holders) generation.release() // else clients would wait here for nobody
     events.emit('closing')
     settle(end()) // in this order: what it calls may ask for an upgrade
     return done

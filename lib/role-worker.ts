@@ -36,6 +36,8 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   const readiness = watchReadiness(application, listeners)
   const received = new Set<NodeJS.Signals>()
   let serving = false
+  /** Ends because of an error: another one takes its place. */
+  let dying = false
   /** While it doesn't serve yet it takes what closes it, and no errors: they are why it fails to start. */
   let early: Installed | undefined
   let installed: Installed | undefined
@@ -105,7 +107,6 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
   }
 
   async function retire(): Promise<void> {
-    withdrawAll() // the next one has sent its own
     const code = await application.end('upgrade', parent.offer)
     const report = application.report()
     if (report !== null) await parent.drained(report)
@@ -128,14 +129,9 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
     return adopt(listeners.live(), offer, handle) ? 'adopted' : 'refused'
   }
 
-  /** Clients would wait in the master's queue for nobody. Not on the way out: whoever follows needs the socket. */
+  /** Clients would wait in the master's queue for nobody; but who takes the place of a dying one needs the socket. */
   function withdraw(listener: Listener): void {
-    if (!application.ending) parent.withdraw(listener)
-  }
-
-  /** Where the master alone had a socket open, clients would wait in its queue for nobody. */
-  function withdrawAll(): void {
-    for (const listener of listeners.live()) parent.withdraw(listener)
+    if (!dying) parent.withdraw(listener)
   }
 
   function publish(listener: Listener): void {
@@ -169,8 +165,8 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
       errors,
       log,
       close(_signal, error) {
-        if (error === undefined) withdrawAll()
-        else {
+        if (error !== undefined) {
+          dying = true
           listeners.handOver()
           parent.dying()
         }
@@ -179,7 +175,8 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
       onSecond() {}
     })
     for (const signal of heard) process.on(signal, onSignal)
-    process.on('newListener', onNewListener)
+    // Ours is there only beside the application's own: it would keep the default action away.
+    if (!options.closeSignals) process.on('newListener', onNewListener)
     return {
       close: closeOnWish,
       leave() {
@@ -189,10 +186,9 @@ export function playWorker(household: Household, inheritance: Inheritance, onAlo
       }
     }
 
-    /** With `closeSignals: false` ours is there only beside the application's own: it would keep the default action away. */
     function onNewListener(event: string | symbol): void {
       const signal = passedOn.find(each => each === event)
-      if (signal === undefined || options.closeSignals || heard.has(signal)) return
+      if (signal === undefined || heard.has(signal)) return
       heard.add(signal)
       process.on(signal, onSignal)
     }
