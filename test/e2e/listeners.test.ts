@@ -4,12 +4,12 @@ import { existsSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node
 import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { temporaryFolder } from '../helper/folder.ts'
 import { freePorts } from '../helper/free-port.ts'
 import { Client } from '../helper/http-client.ts'
 import { startLoad } from '../helper/load.ts'
-import { type Server, startServer } from '../helper/server.ts'
+import { startServer } from '../helper/server.ts'
 
 const ask = async (address: net.NetConnectOpts, path = '/') => {
   const client = new Client(address)
@@ -190,21 +190,22 @@ t.test('ready() of an application that listens by a server of its own', async t 
   t.same(await server.exit(), { code: 0, signal: null })
 })
 
-/** The application closes the instance that listens there, and knows that a next version boots. */
-async function closeDuringUpgrade(server: Server, socket: { readonly path: string }): Promise<void> {
-  while ((await ask(socket, '/state')).state !== 'upgrading') await sleep(10)
-  await new Client(socket).post('/close', '', { Connection: 'close' })
-  await server.line('onClose hook')
-}
-
-t.test('a Unix socket that is closed while the next version boots keeps its file for that one', async t => {
+/** The next version boots, and until it is deployed once more it goes no further; the application has closed a Unix socket. */
+async function closeDuringUpgrade(t: Test) {
   const release = { listen: [{ path: 'app.sock' }, { port: 0, host: '127.0.0.1' }] }
   const server = startServer(t, { supervised: [], release })
   await server.port()
   const socket = { path: path.join(server.directory, 'app.sock') }
   server.deploy({ ...release, boot: 'held' })
   server.kill('SIGHUP')
-  await closeDuringUpgrade(server, socket)
+  while ((await ask(socket, '/state')).state !== 'upgrading') await sleep(10)
+  await new Client(socket).post('/close', '', { Connection: 'close' })
+  await server.line('onClose hook')
+  return { server, socket, release }
+}
+
+t.test('a Unix socket that is closed while the next version boots keeps its file for that one', async t => {
+  const { server, socket, release } = await closeDuringUpgrade(t)
   server.deploy(release)
   await server.line('generation retired')
   t.match(await ask(socket), { generation: 2 })
@@ -214,13 +215,7 @@ t.test('a Unix socket that is closed while the next version boots keeps its file
 })
 
 t.test('the file of a Unix socket is removed after all if the next version fails', async t => {
-  const release = { listen: [{ path: 'app.sock' }, { port: 0, host: '127.0.0.1' }] }
-  const server = startServer(t, { supervised: [], release })
-  await server.port()
-  const socket = { path: path.join(server.directory, 'app.sock') }
-  server.deploy({ ...release, boot: 'held' })
-  server.kill('SIGHUP')
-  await closeDuringUpgrade(server, socket)
+  const { server, socket } = await closeDuringUpgrade(t)
   t.ok(existsSync(socket.path))
   const { pid } = await server.line('generation spawned', ({ generation }) => generation === 2)
   process.kill(pid, 'SIGKILL')
