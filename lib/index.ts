@@ -1,44 +1,81 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import type { ConnectionCounts } from './connections.js'
-import { drainBeforeClose, serverOption } from './fastify-internals.js'
-import { createInstance, type DrainHook } from './instance.js'
-import { type GracefulUpgradeOptions, optionsOfEnvironment, resolveOptions } from './options.js'
-import type { UpgradeResult } from './protocol.js'
-import * as thisProcess from './this-process.js'
+import type { ConnectionCounts } from './connections/state.js'
+import { drainBeforeClose, onCloseCalled, serverOption } from './internals/fastify.js'
+import { createKeeper, type Keeper } from './kept/keep.js'
+import {
+  type GracefulUpgradeOptions,
+  optionsOfEnvironment,
+  refuseSupervision,
+  resolveOptions
+} from './options.js'
+import type { DrainHook } from './process/drain-hooks.js'
+import { createInstance } from './process/instance.js'
+import * as thisProcess from './process/this-process.js'
+import type { UpgradeResult } from './protocol/messages.js'
 
-export type { ConnectionCounts, ConnectionState } from './connections.js'
-export type { DrainReason } from './drain.js'
+export type { CheckRequest } from './check.js'
+export type { ConnectionCounts, ConnectionState } from './connections/state.js'
+export type { DrainReason } from './drain/report.js'
 export { type ErrorCode, GracefulUpgradeError } from './errors.js'
-export type { DrainHook } from './instance.js'
+export type { KeepableConnection, KeepableRequest, KeepOptions } from './kept/keep.js'
+export type { Kept } from './kept/kept.js'
 export type { GracefulUpgradeOptions } from './options.js'
-export type { UpgradeResult } from './protocol.js'
+export type { DrainHook } from './process/drain-hooks.js'
+export type { UpgradeResult } from './protocol/messages.js'
 
 /** What a generation is doing, as `fastify.gracefulUpgrade.state` tells it. */
-export type GracefulUpgradeState = 'starting' | 'serving' | 'upgrading' | 'draining' | 'closed'
+export type GracefulUpgradeState = 'starting' | 'probation' | 'serving' | 'upgrading' | 'draining' | 'closed'
 
 /** The decorator `fastify.gracefulUpgrade`. */
-export interface GracefulUpgrade {
+export interface GracefulUpgrade extends Keeper {
   /** The number of this run of the application's code: 1, 2, 3 … */
   readonly generation: number
   readonly state: GracefulUpgradeState
+  /**
+   * Which worker of this generation this process is, from 0 on; one that takes another's place has the same. 0 where there
+   * is only one.
+   */
+  readonly worker: number
+  /** How many workers this generation has: as many as `--workers` says. */
+  readonly workers: number
   /** Aborted when this generation starts to drain; the reason is 'upgrade' or 'close'. */
   readonly signal: AbortSignal
   /**
    * Adds a hook that runs when this generation starts to drain, to say goodbye on connections that stay open: event
    * streams, long polls, WebSockets. It may be async: WebSockets are told only when all hooks are done. Once the drain
-   * has begun it runs at once.
+   * has begun it runs at once. It is given the reason, and a function that says of a connection whether it moves.
    * @returns takes it off: for one that belongs to a single request
    */
   onDrain(hook: DrainHook): () => void
+  /**
+   * Adds a hook that runs once, when this generation serves and the one before it has begun to drain: what only one may do
+   * starts here, in worker 0, and stops on `signal`. It runs at once if it is so already, and never if this generation
+   * drains before.
+   * @returns takes it off
+   */
+  onServe(hook: () => unknown): () => void
   /** How many connections of this instance are in which state. */
   connections(): ConnectionCounts
   /**
-   * What the reload signal does. Resolves when the next generation serves and this one begins to drain.
-   * Rejects with a GracefulUpgradeError; this generation then serves on.
+   * What the reload signal does. Resolves when the next generation serves and this one begins to drain, after its probation if
+   * it has one. Rejects with a GracefulUpgradeError; this generation then serves on.
    */
   upgrade(): Promise<UpgradeResult>
-  /** Says that this generation listens on all that it wants, so that nobody waits for `claimTimeout`. */
+  /**
+   * Ends the probation of the generation that is on it, be it this one, before its time is over: it is good. Resolves when it serves alone.
+   * Rejects with GRACEFUL_UPGRADE_NO_PROBATION, or with GRACEFUL_UPGRADE_ROLLED_BACK if it fails yet.
+   */
+  confirm(): Promise<void>
+  /**
+   * The same, but it is taken back. Resolves when that has begun.
+   * @param reason for the log, and for whoever has asked for the upgrade
+   */
+  rollback(reason: string): Promise<void>
+  /**
+   * Says that this generation listens on all that it wants, so that nobody waits for `claimTimeout`. Where the server
+   * of this instance never listens, as another one feeds it, this is what `listen()` is elsewhere: it serves now.
+   */
   ready(): void
 }
 
@@ -66,7 +103,9 @@ type Checked<Options> = Options extends { readonly gracefulUpgrade: infer Given 
 export function serverOptions<Options extends Given & { readonly http2: true }>(
   options: Options & Checked<Options>
 ): Options & Known
+
 export function serverOptions<Options extends Given>(options: Options & Checked<Options>): Options & Known
+
 export function serverOptions<Options extends Given>(options: Options): Options & Known {
   return options
 }
@@ -81,24 +120,36 @@ interface Known {
 }
 
 const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyInstance, given) => {
-  const options = resolveOptions(serverOption(app), given, optionsOfEnvironment(process.env))
+  if (!thisProcess.isWorker) refuseSupervision(process.env)
+  const environment = optionsOfEnvironment(process.env)
+  if (thisProcess.application.instances.size > 0) delete environment.check // others may have no such route
+  const options = resolveOptions(serverOption(app), given, environment)
   const instance = createInstance(app, options, thisProcess.listeners)
 
   app.decorate('gracefulUpgrade', {
     generation: thisProcess.generation,
     get state() {
-      return instance.state === 'serving' && thisProcess.application.upgrading ? 'upgrading' : instance.state
+      return instance.state === 'serving' ? thisProcess.servingState() : instance.state
+    },
+    worker: thisProcess.team.worker,
+    get workers() {
+      return thisProcess.team.workers
     },
     signal: instance.signal,
     onDrain: instance.onDrain,
+    onServe: hook => instance.onServe(thisProcess.servesAlone, hook),
+    ...createKeeper(app.log),
     connections: instance.connections,
     upgrade: thisProcess.upgrade,
-    ready: thisProcess.declareReady
+    confirm: () => thisProcess.judge('confirm', 'the application has confirmed it'),
+    rollback: reason => thisProcess.judge('rollback', String(reason)),
+    ready: () => thisProcess.declareReady(instance)
   })
 
   thisProcess.add(instance)
   app.addHook('onReady', async () => {
-    drainBeforeClose(app, async () => void (await instance.drain('close')))
+    onCloseCalled(app, thisProcess.closeCalled)
+    drainBeforeClose(app, () => thisProcess.application.drainBeforeClose(instance))
     thisProcess.booted(instance)
   })
   app.addHook('onClose', async () => {
@@ -112,4 +163,5 @@ const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyIn
  * @throws GRACEFUL_UPGRADE_INVALID_OPTION at `register`
  */
 export const gracefulUpgrade = fp(plugin, { name: 'fastify-graceful-upgrade', fastify: '5.x' })
+
 export default gracefulUpgrade

@@ -13,6 +13,9 @@ import { host } from './harness.ts'
 export interface Contender {
   readonly name: string
   readonly program: string
+  readonly args?: readonly string[]
+  /** What it prints once all of it serves. @default 'serving' */
+  readonly ready?: string
   readonly env: NodeJS.ProcessEnv
 }
 
@@ -29,6 +32,8 @@ export interface Running {
   upgrade(): Promise<void>
   /** The next line of this kind, counted from the start. */
   line(msg: string): Promise<LogLine>
+  /** All further lines of this kind, as they come. */
+  follow(msg: string, onLine: (line: LogLine) => void): void
 }
 
 export const ownContenders: readonly Contender[] = ['all', 'idle', 'false'].map(handover => ({
@@ -36,6 +41,21 @@ export const ownContenders: readonly Contender[] = ['all', 'idle', 'false'].map(
   program: 'upgrade-server.js',
   env: { HANDOVER: handover }
 }))
+
+/** `graceful-upgrade` with these options. */
+export function supervised(
+  options: readonly string[],
+  server = 'upgrade-server.js',
+  env: NodeJS.ProcessEnv = { HANDOVER: 'idle' }
+): Contender {
+  return {
+    name: options.join(' '),
+    program: '../../dist/cli.cjs',
+    args: [...options, path.join(import.meta.dirname, server)],
+    ready: 'generation ready',
+    env
+  }
+}
 
 export const commonContenders: readonly Contender[] = [
   { name: 'close, restart', program: 'upgrade-restart.js', env: {} },
@@ -52,13 +72,28 @@ process.on('exit', () => {
 })
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
 
+/** Is gone with this process. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(path.join(tmpdir(), 'bench-'))
+  directories.add(directory)
+  return directory
+}
+
+/** pm2, unless PM2=0, or it can't be had: then it says so. */
+export function withPm2(): Contender[] {
+  if (process.env.PM2 === '0') return []
+  const pm2 = pm2Contender()
+  if (typeof pm2 !== 'string') return [pm2]
+  console.log(`pm2 was left out: ${pm2}\n`)
+  return []
+}
+
 /**
  * pm2 from node_modules, or else installed for this run, outside of the package.
  * @returns why not, where it can't be had
  */
-export function pm2Contender(): Contender | string {
-  const directory = mkdtempSync(path.join(tmpdir(), 'bench-pm2-'))
-  directories.add(directory)
+function pm2Contender(): Contender | string {
+  const directory = temporaryDirectory()
   let from = import.meta.filename
   if (!isResolvable('pm2', from)) {
     from = path.join(directory, 'package.json')
@@ -100,8 +135,8 @@ export async function bootBeside(contender: Contender, life: number): Promise<vo
   started.delete(child)
 }
 
-function start({ program, env }: Contender, port: number): ChildProcess {
-  const child = spawn(process.execPath, [path.join(import.meta.dirname, program)], {
+function start({ program, args = [], env }: Contender, port: number): ChildProcess {
+  const child = spawn(process.execPath, [path.join(import.meta.dirname, program), ...args], {
     env: { ...process.env, ...env, NODE_OPTIONS: '', PORT: String(port) },
     stdio: ['pipe', 'pipe', 'inherit'],
     detached: true // a process group of its own, to be killed as a whole
@@ -110,15 +145,23 @@ function start({ program, env }: Contender, port: number): ChildProcess {
   return child
 }
 
-async function serve({ name }: Contender, child: ChildProcess, port: number): Promise<Running> {
+async function serve(
+  { name, ready = 'serving' }: Contender,
+  child: ChildProcess,
+  port: number
+): Promise<Running> {
   const lines: LogLine[] = []
+  const followers = new Map<string, (line: LogLine) => void>()
   const waiting = new Set<() => void>()
   createInterface({ input: child.stdout! }).on('line', text => {
-    lines.push(JSON.parse(text))
+    const said = JSON.parse(text)
+    const follower = followers.get(said.msg)
+    if (follower !== undefined) return follower(said)
+    lines.push(said)
     for (const look of waiting) look()
   })
-  await line('serving')
-  return { port, group: child.pid!, upgrade, line }
+  await line(ready)
+  return { port, group: child.pid!, upgrade, line, follow: (msg, onLine) => followers.set(msg, onLine) }
 
   async function upgrade(): Promise<void> {
     process.kill(child.pid!, 'SIGHUP')

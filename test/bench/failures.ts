@@ -21,6 +21,8 @@ interface Tally {
 }
 
 export interface FailureOptions {
+  readonly section: number
+  readonly target: string
   readonly rounds: number
   /** In each round. */
   readonly upgrades: number
@@ -30,19 +32,18 @@ export interface FailureOptions {
 
 /** Counts what goes wrong for clients, and which connections they lose, while every core is busy. */
 export async function showFailures(contenders: readonly Contender[], options: FailureOptions): Promise<void> {
-  const { rounds, upgrades, interval } = options
+  const { section, target, rounds, upgrades, interval } = options
   const tallies = contenders.map(
     (): Tally => ({ answers: 0, seconds: 0, upgrades: 0, failures: {}, reconnects: loads.map(() => 0) })
   )
-  await warmUpClients(contenders[0]!)
   for (let round = 0; round < rounds; round++) {
     for (const [index, contender] of contenders.entries()) {
       await withServer(contender, server => count(server, options, tallies[index]!))
     }
   }
-  console.log(`1. Failures and reconnects on a saturated machine: ${loads.map(describeLoad).join(', and ')};
+  console.log(`${section}. Failures and reconnects on a saturated machine: ${loads.map(describeLoad).join(', and ')};
    ${rounds * upgrades} upgrades of each contender, one every ${interval / 1_000} s.
-   Target for 'all' and 'idle': no failure.
+   ${target}
 `)
   printTable(
     [
@@ -60,7 +61,7 @@ export async function showFailures(contenders: readonly Contender[], options: Fa
 }
 
 /** Else the first of all contenders would meet clients whose code is not compiled yet. */
-function warmUpClients(contender: Contender): Promise<void> {
+export function warmUpClients(contender: Contender): Promise<void> {
   return withServer(contender, async ({ port }) => {
     const traffic = drive(port, loads[0]!)
     await sleep(2 * warmUp)

@@ -1,6 +1,7 @@
 /** What the benchmarks share: settings, connections, and numbers from many numbers. */
 import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
+import { loadavg } from 'node:os'
 
 export const host = '127.0.0.1'
 export const request = 'GET / HTTP/1.1\r\nHost: bench\r\n\r\n'
@@ -11,6 +12,21 @@ export function setting(name: string, byDefault: number): number {
   const value = Number(process.env[name] ?? byDefault)
   if (!(value > 0)) throw new Error(`${name} must be a number above 0`)
   return value
+}
+
+/** Whatever hangs: the servers end with this process. */
+export function giveUpAfter(milliseconds: number): void {
+  const timer = setTimeout(() => {
+    console.error(`given up after ${milliseconds / 1_000} s`)
+    process.exit(1)
+  }, milliseconds)
+  timer.unref()
+}
+
+export function loadAverage(): string {
+  return loadavg()
+    .map(value => value.toFixed(1))
+    .join(' ')
 }
 
 /** Client and server each need one per connection; a server inherits the limit of this process. */

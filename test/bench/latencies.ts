@@ -3,7 +3,7 @@ import { bootBeside, type Contender, type Running, withServer } from './contende
 import { median } from './harness.ts'
 import { type Busy, busyDuring } from './processor.ts'
 import { milliseconds, printTable, quantile, sum } from './table.ts'
-import { describeLoad, drive, type Load } from './traffic.ts'
+import { answersFrom, describeLoad, drive, type Load } from './traffic.ts'
 
 const load: Load = { clients: 100, pause: 60 }
 const warmUp = 1_000 // milliseconds
@@ -188,8 +188,7 @@ function run(contender: Contender, options: PairOptions, turns: Turns): Promise<
       }
     })
     await traffic.stop()
-    const took = traffic.took.filter((_, index) => traffic.begun[index]! >= from)
-    return { p999: quantile(took, 0.999), busy }
+    return { p999: quantile(answersFrom(traffic, from), 0.999), busy }
   })
 }
 
@@ -204,7 +203,7 @@ function pairRow({ upgrades, boots, nothing }: Record<Turns, Run>, pair: number)
   ]
 }
 
-function percent(samples: readonly Busy[], of: keyof Busy): string {
+function percent(samples: readonly Busy[], of: 'own' | 'others'): string {
   const share = sum(samples.map(sample => sample[of])) / samples.length
   return `${(share * 100).toFixed(0)} %`
 }

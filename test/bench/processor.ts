@@ -1,12 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 
-/** Shares of the time of all cores, from 0 to 1. */
+/** What takes the machine's time. */
 export interface Busy {
-  /** This process and the server that it measures. */
+  /** This process and the server that it measures: a share of the time of all cores, from 0 to 1. */
   readonly own: number
-  /** Whatever else runs on this machine. */
+  /** Whatever else runs on this machine: the same. */
   readonly others: number
+  /** All processes of the server, in milliseconds of CPU time. */
+  readonly server: number
 }
 
 /** What Linux counts in /proc, in milliseconds. */
@@ -14,12 +16,13 @@ const tick = 10
 
 /** @param group the process group of the server */
 export async function busyDuring(group: number, work: () => Promise<unknown>): Promise<Busy> {
-  const before = { ...machineTime(), own: ownTime(group) }
+  const before = times(group)
   await work()
-  const after = { ...machineTime(), own: ownTime(group) }
+  const after = times(group)
   const total = after.total - before.total
-  const own = (after.own - before.own) / total
-  return { own, others: Math.max((after.used - before.used) / total - own, 0) }
+  const server = after.server - before.server
+  const own = (after.client - before.client + server) / total
+  return { own, others: Math.max((after.used - before.used) / total - own, 0), server }
 }
 
 function machineTime(): { readonly used: number; readonly total: number } {
@@ -32,13 +35,12 @@ function machineTime(): { readonly used: number; readonly total: number } {
   return { used, total }
 }
 
-/** Not a number where there is no /proc. */
-function ownTime(group: number): number {
+function times(group: number) {
   const { user, system } = process.cpuUsage()
-  return (user + system) / 1_000 + groupTime(group)
+  return { ...machineTime(), client: (user + system) / 1_000, server: groupTime(group) }
 }
 
-/** Those that have ended count with their parent. */
+/** Those that have ended count with their parent. Not a number where there is no /proc. */
 function groupTime(group: number): number {
   let ticks = 0
   try {

@@ -25,3 +25,13 @@ export function quantile(values: readonly number[], share: number): number {
 export function milliseconds(value: number): string {
   return value < 100 ? value.toFixed(1) : value.toFixed(0)
 }
+
+export function percent(share: number): string {
+  return `${(share * 100).toFixed(0)} %`
+}
+
+/** A ratio beside its target, and whether that is met. */
+export function judged(ratio: number, target: 'at least' | 'at most' | 'less than', limit: number): string {
+  const isMet = { 'at least': ratio >= limit, 'at most': ratio <= limit, 'less than': ratio < limit }[target]
+  return `${ratio.toFixed(2)} times (target: ${target} ${limit}, ${isMet ? 'met' : 'not met'})`
+}

@@ -1,12 +1,16 @@
 import net, { type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Failure } from '../helper/http-client.ts'
-import { closingBrace, host, request } from './harness.ts'
+import { closingBrace, host } from './harness.ts'
 
 export interface Load {
   readonly clients: number
   /** Longest pause before a request, in milliseconds; they are drawn evenly from 0 on. */
   readonly pause: number
+  /** Of the requests. @default '/' */
+  readonly path?: string
+  /** A connection for each request. */
+  readonly isFresh?: true
 }
 
 /** Clients at work. Each has one keep-alive connection, and none ever retries. */
@@ -25,8 +29,13 @@ export interface Traffic {
 const pauseAfterFailure = 10
 const longestWait = 5_000
 
-/** A client is a few closures without a promise: it shares the machine with the server that it measures. */
-export function drive(port: number, { clients, pause }: Load): Traffic {
+/**
+ * A client is a few closures without a promise: it shares the machine with the server that it measures.
+ * @param connected what the first of them begin with
+ */
+export function drive(port: number, load: Load, connected: readonly Socket[] = []): Traffic {
+  const { clients, pause, path = '/', isFresh } = load
+  const request = `GET ${path} HTTP/1.1\r\nHost: bench\r\n${isFresh ? 'Connection: close\r\n' : ''}\r\n`
   const failures: Partial<Record<Failure, number>> = {}
   const begun: number[] = []
   const took: number[] = []
@@ -35,7 +44,7 @@ export function drive(port: number, { clients, pause }: Load): Traffic {
   let active = clients
   let stopped = false
   let allDone = () => {}
-  for (let index = 0; index < clients; index++) startClient()
+  for (let index = 0; index < clients; index++) startClient(connected[index])
   return { reconnects: () => Math.max(opened - clients, 0), failures, begun, took, stop }
 
   async function stop(): Promise<void> {
@@ -45,11 +54,11 @@ export function drive(port: number, { clients, pause }: Load): Traffic {
     for (const cleanUp of cleanUps) cleanUp()
   }
 
-  function startClient(): void {
-    let socket: Socket | undefined
+  function startClient(socket?: Socket): void {
     let wanted: number | undefined
     let answer = ''
     cleanUps.push(cleanUp)
+    if (socket !== undefined) follow(socket)
     later(pause)
 
     function later(longest: number): void {
@@ -65,9 +74,12 @@ export function drive(port: number, { clients, pause }: Load): Traffic {
     }
 
     function connect(): Socket {
+      return follow(net.connect({ host, port, noDelay: true }))
+    }
+
+    function follow(own: Socket): Socket {
       opened++
       answer = ''
-      const own = net.connect({ host, port, noDelay: true })
       own.on('data', chunk => read(own, chunk))
       own.on('error', error => lose(own, failureOf(error)))
       own.on('end', () => lose(own, 'eof'))
@@ -125,6 +137,18 @@ function failureOf({ code }: NodeJS.ErrnoException): Failure {
   if (code === 'ECONNREFUSED') return 'refused'
   if (code === 'ECONNRESET' || code === 'EPIPE') return 'reset'
   return 'other'
+}
+
+/**
+ * How long those answers took that were wanted in a time, by performance.now().
+ * @param to the default is without an end
+ */
+export function answersFrom(
+  { begun, took }: Pick<Traffic, 'begun' | 'took'>,
+  from: number,
+  to = Number.POSITIVE_INFINITY
+): number[] {
+  return took.filter((_, index) => begun[index]! >= from && begun[index]! < to)
 }
 
 export function describeLoad({ clients, pause }: Load): string {

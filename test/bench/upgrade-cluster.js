@@ -7,15 +7,16 @@ import path from 'node:path'
 process.stdin.on('end', () => process.exit()).resume()
 
 cluster.setupPrimary({ exec: path.join(import.meta.dirname, 'upgrade-server.js') })
-let worker = await start()
+const workers = await Promise.all(Array.from({ length: Number(process.env.WORKERS ?? 1) }, start))
 console.log('{"msg":"serving"}')
 
 process.on('SIGHUP', async () => {
-  const last = worker
-  worker = await start()
-  console.log('{"msg":"generation ready"}')
-  last.once('disconnect', () => last.process.kill('SIGTERM'))
-  last.disconnect()
+  for (const [index, last] of workers.entries()) {
+    workers[index] = await start()
+    if (index === workers.length - 1) console.log('{"msg":"generation ready"}')
+    last.once('disconnect', () => last.process.kill('SIGTERM'))
+    last.disconnect()
+  }
 })
 
 async function start() {

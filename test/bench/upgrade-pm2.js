@@ -10,13 +10,15 @@ process.stdin.on('end', () => process.exit()).resume()
 const pm2 = createRequire(process.env.PM2_PACKAGE)('pm2')
 const call = name => promisify(pm2[name].bind(pm2))
 const print = console.log
-let first = true
+const instances = Number(process.env.WORKERS ?? 1)
+let listening = 0
 let reloads = Promise.resolve()
 
 console.log = () => {} // of what it tells, nothing is a line of the server
 cluster.on('listening', () => {
-  print(first ? '{"msg":"serving"}' : '{"msg":"generation ready"}')
-  first = false
+  listening++
+  if (listening % instances > 0) return
+  print(listening === instances ? '{"msg":"serving"}' : '{"msg":"generation ready"}')
 })
 process.on('SIGHUP', () => {
   reloads = reloads.then(() => call('reload')('bench')).catch(error => console.error(error))
@@ -27,7 +29,7 @@ await call('start')({
   name: 'bench',
   script: path.join(import.meta.dirname, 'upgrade-server.js'),
   exec_mode: 'cluster',
-  instances: 1,
+  instances,
   pmx: false,
   env: { PORT: process.env.PORT }
 })

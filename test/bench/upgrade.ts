@@ -7,10 +7,10 @@
  * 1,000 and CONNECTIONS=10000 idle connections; PM2=0 leaves out pm2, which is otherwise installed into a temporary
  * directory where it is missing.
  */
-import { availableParallelism, loadavg } from 'node:os'
-import { type Contender, commonContenders, ownContenders, pm2Contender } from './contender.ts'
-import { showFailures } from './failures.ts'
-import { requireDescriptors, setting } from './harness.ts'
+import { availableParallelism } from 'node:os'
+import { type Contender, commonContenders, ownContenders, withPm2 } from './contender.ts'
+import { showFailures, warmUpClients } from './failures.ts'
+import { giveUpAfter, loadAverage, requireDescriptors, setting } from './harness.ts'
 import { showIdle } from './idle-connections.ts'
 import { showLatencies, showPairs } from './latencies.ts'
 
@@ -30,7 +30,14 @@ giveUpAfter(longestRun)
 printIntroduction()
 const contenders = [...ownContenders, ...commonContenders, ...withPm2()]
 const [all] = ownContenders as [Contender]
-await showFailures(contenders, { rounds, upgrades, interval })
+await warmUpClients(all)
+await showFailures(contenders, {
+  section: 1,
+  target: "Target for 'all' and 'idle': no failure.",
+  rounds,
+  upgrades,
+  interval
+})
 await showLatencies(contenders, {
   rounds: Math.ceil(rounds / 2),
   upgrades: Math.ceil(upgrades / 2),
@@ -41,36 +48,15 @@ await showIdle(all, [1_000, connections], idleRounds)
 printLimits()
 process.exit() // what is left is timers of clients
 
-/** Whatever hangs: the servers end with this process. */
-function giveUpAfter(milliseconds: number): void {
-  const timer = setTimeout(() => {
-    console.error(`given up after ${milliseconds / 1_000} s`)
-    process.exit(1)
-  }, milliseconds)
-  timer.unref()
-}
-
-function withPm2(): Contender[] {
-  if (process.env.PM2 === '0') return []
-  const pm2 = pm2Contender()
-  if (typeof pm2 !== 'string') return [pm2]
-  console.log(`pm2 reload was left out: ${pm2}\n`)
-  return []
-}
-
 function printIntroduction(): void {
-  console.log(`Upgrades under load: Node.js ${process.version}, ${availableParallelism()} cores, load average ${loadavg()
-    .map(value => value.toFixed(1))
-    .join(' ')} before the first request.
+  console.log(`Upgrades under load: Node.js ${process.version}, ${availableParallelism()} cores, load average ${loadAverage()} before the first request.
 Clients are raw keep-alive connections that never retry. A failure is a request without its whole 200; a reconnect
 is a connection beyond each client's first, also one that the server had announced with Connection: close.
 `)
 }
 
 function printLimits(): void {
-  console.log(`${((performance.now() - start) / 1_000).toFixed(0)} s in all, load average ${loadavg()
-    .map(value => value.toFixed(1))
-    .join(' ')} at the end.
+  console.log(`${((performance.now() - start) / 1_000).toFixed(0)} s in all, load average ${loadAverage()} at the end.
 
 What this can't show: a network, as this is loopback, where an answer takes no time on its way; a server that has a
 machine to itself, as clients and both generations share the same few noisy cores, and the boot of the new one alone

@@ -6,11 +6,13 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { htmlOf } from '../../lib/rehearsal/html.js'
 import { makeCertificate } from '../helper/certificate.ts'
 import { missing } from '../helper/program.ts'
+import { rehearsed, reportOf } from '../helper/rehearsal.ts'
 import { type Server, startServer } from '../helper/server.ts'
 
-const upgrades = Number(process.env.CHROMIUM_UPGRADES ?? 3)
+const upgrades = Number(process.env.CHROMIUM_UPGRADES ?? 2)
 const generations = Array.from({ length: upgrades + 1 }, (_, index) => index + 1)
 const executablePath = spawnSync('which', ['chromium'], { encoding: 'utf8' }).stdout.trim()
 const skip = missing('chromium')
@@ -118,33 +120,68 @@ t.test('a page with fetches, WebSockets and EventSources fails at nothing', { sk
   t.same(await server.exit(), { code: 0, signal: null })
 })
 
-t.test('the example is what it says: a chat and a feed go on in two windows', { skip, timeout }, async t => {
-  const server = startServer(t, { fixture: '../../example/live.js', env: { PORT: '0' } })
-  const [address] = /http:.*/.exec((await server.line(/^Server listening at http:/)).msg)!
-  const { newPage, complaints } = await visitor(t)
-  const windows = [await newPage(), await newPage()]
-  for (const page of windows) await page.goto(address)
-  for (const generation of generations) {
-    if (generation > 1) await server.reload()
-    await shows(`generation ${generation}, reload it by kill -HUP ${server.pid}`)
-    await shows(`, of generation ${generation}`)
-    const input = windows[generation % 2]!.getByPlaceholder('say something')
-    await input.fill(`hello of ${generation}`)
-    await input.press('Enter')
-    await shows(`hello of ${generation}`)
-  }
-  for (const page of windows) {
-    const text = await page.innerText('body')
-    const told = generations.slice(1).map(() => '(closed: 1012 service restart)')
-    t.same(text.match(/\(closed.*/g), told, 'each upgrade has told the WebSocket to come again, once')
-    t.match(text, 'missed: 0, came twice: 0')
-    const events = Array.from(text.matchAll(/^event (\d+), of/gm), ([, id]) => Number(id))
-    const each = Array.from(events, (_, index) => events[0]! - index)
-    t.same(events, each, `no event of ${events.length} was missed, none came twice`)
-  }
-  t.same(complaints, [], 'the browser has nothing to complain of')
+t.test(
+  'the example is what it says: a chat and a feed stay open in two windows',
+  { skip, timeout },
+  async t => {
+    const server = startServer(t, { fixture: '../../example/live.mjs', env: { PORT: '0' } })
+    const [address] = /http:.*/.exec((await server.line(/^Server listening at http:/)).msg)!
+    const { newPage, complaints } = await visitor(t)
+    const windows = [await newPage(), await newPage()]
+    for (const page of windows) await page.goto(address)
+    for (const generation of generations) {
+      if (generation > 1) await server.reload()
+      await shows(`generation ${generation}, reload it by kill -HUP ${server.pid}`)
+      await shows(`, of generation ${generation}`)
+      const input = windows[generation % 2]!.getByPlaceholder('say something')
+      await input.fill(`hello of ${generation}`)
+      await input.press('Enter')
+      await shows(`hello of ${generation}`)
+    }
+    for (const page of windows) {
+      const text = await page.innerText('body')
+      t.match(text, 'opened: 1\n', 'no upgrade has closed the WebSocket')
+      t.notMatch(text, /\(closed|\(ended/)
+      const names = Array.from(text.matchAll(/you are (.*)/g), ([, name]) => name)
+      t.same(
+        names,
+        generations.map(() => names[0]),
+        'who is there has one name'
+      )
+      t.notMatch(text, 'has left')
+      t.match(text, 'missed: 0, came twice: 0')
+      const events = Array.from(text.matchAll(/^event (\d+), of/gm), ([, id]) => Number(id))
+      const each = Array.from(events, (_, index) => events[0]! - index)
+      t.same(events, each, `no event of ${events.length} was missed, none came twice`)
+    }
+    t.same(complaints, [], 'the browser has nothing to complain of')
 
-  async function shows(text: string): Promise<void> {
-    for (const page of windows) await page.getByText(text).first().waitFor()
+    async function shows(text: string): Promise<void> {
+      for (const page of windows) await page.getByText(text).first().waitFor()
+    }
   }
+)
+
+t.test('the page of a rehearsal draws itself, in light and in dark', { skip, timeout }, async t => {
+  const { newPage, complaints } = await visitor(t)
+  const page = await newPage()
+  await page.emulateMedia({ colorScheme: 'light' })
+  await page.setContent(htmlOf(reportOf(rehearsed, { ...rehearsed, mode: 'restart', failures: 7 })))
+  t.equal(await page.textContent('h1'), 'PASSED0 of 12,431 requests failed')
+  t.equal(await page.locator('canvas').count(), 2, 'a picture of each')
+  t.equal(await page.textContent('td.bad'), '7')
+  const light = await drawing(page)
+  const paper = await page.evaluate(colour)
+  await page.emulateMedia({ colorScheme: 'dark' })
+  while ((await drawing(page)) === light); // until the test's own limit
+  t.not(await page.evaluate(colour), paper, 'another paper, too')
+  t.same(complaints, [])
 })
+
+const colour = 'getComputedStyle(document.body).backgroundColor'
+
+/** Of the first picture, once it is drawn. */
+function drawing(page: Page): Promise<string> {
+  return page.evaluate(`new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(
+    () => resolve(document.querySelector('canvas').toDataURL()))))`)
+}

@@ -1,22 +1,25 @@
 /** What clients that others wrote say of a server that is upgraded under their load: none reports a failure. */
 import type { ChildProcess } from 'node:child_process'
+import { setMaxListeners } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Pool } from 'undici'
-import { runGoClient } from '../helper/go-client.ts'
+import { buildGoClient, runGoClient } from '../helper/go-client.ts'
 import { ended, missing, startProgram } from '../helper/program.ts'
 import { count, type Report } from '../helper/report.ts'
+import { rollCall } from '../helper/roll-call.ts'
 import { startServer } from '../helper/server.ts'
 
 const autocannon = createRequire(import.meta.url)('autocannon')
 
 const upgrades = Number(process.env.UPGRADES ?? 2)
-/** Milliseconds from one upgrade to the next, or longer if it isn't ready then. */
-const period = 250
+/** Milliseconds for which each generation serves on when it has answered each kind that tells. */
+const period = 200
 const connections = 20
 const form = 'application/x-www-form-urlencoded'
 
@@ -27,16 +30,20 @@ interface Load {
   /** Removed at the end of the test. */
   readonly directory: string
   readonly done: AbortSignal
+  /** A kind that tells by whom it is answered has had an answer of this generation. */
+  readonly onAnswer: (generation: number, kind: 'undici' | 'curl' | 'go') => void
 }
 
 interface Kind {
   readonly title: string
   readonly command?: string
+  /** It tells which generation answers. */
+  readonly tells?: true
   readonly run: (load: Load) => Promise<Report>
 }
 
 const kinds: Kind[] = [
-  { title: 'undici posts streams, which it cannot send twice, and loses none', run: runUndici },
+  { title: 'undici posts streams, which it cannot send twice, and loses none', tells: true, run: runUndici },
   { title: 'autocannon counts no error, timeout or mismatch', run: runAutocannon },
   { title: 'wrk counts no socket error', command: 'wrk', run: runWrk },
   {
@@ -44,64 +51,77 @@ const kinds: Kind[] = [
     command: 'ab',
     run: runAb
   },
-  { title: 'curl reconnects only where the server has said close', command: 'curl', run: runCurl },
+  {
+    title: 'curl reconnects only where the server has said close',
+    command: 'curl',
+    tells: true,
+    run: runCurl
+  },
   {
     title: "Go's net/http posts readers, which it cannot send twice, and loses none",
     command: 'go',
-    run: load => runGoClient(load)
+    tells: true,
+    run: load => runGoClient(load, '1', generation => load.onAnswer(generation, 'go'))
   }
 ]
 
-for (const handover of ['idle', 'all'] as const) {
-  for (const { title, command, run } of kinds) {
-    const skip = command === undefined ? false : missing(command)
-    t.test(`with handover '${handover}' ${title}`, { skip }, async t => {
-      const server = startServer(t, {
-        release: { listen: [{ port: 0, host: '127.0.0.1' }], options: { handover } }
-      })
-      const origin = `http://127.0.0.1:${await server.port()}`
-      const controller = new AbortController()
-      t.teardown(() => controller.abort())
-      const [report] = await Promise.all([
-        run({ t, handover, origin, directory: server.directory, done: controller.signal }),
-        upgradeAll().finally(() => controller.abort())
-      ])
-      for (let generation = 1; generation <= upgrades; generation++) {
-        await server.line('generation retired', line => line.generation === generation)
-      }
-      server.kill('SIGTERM')
-      t.same(await server.exit(), { code: 0, signal: null }, 'the server ends well')
-      const drains = server.lines.filter(({ msg, reason }) => msg === 'drained' && reason === 'upgrade')
-      const moved = drains.map(line => line.moved ?? 0)
-      t.comment(JSON.stringify({ ...report, moved }))
-      t.same(report.failures, {}, 'no failure')
-      t.ok(report.answers > upgrades, 'there was load')
-      t.ok(
-        drains.every(({ refused }) => refused === 0),
-        'every connection that was offered was taken'
-      )
-      if (handover === 'all') {
-        t.ok(moved.some(Boolean), 'connections were handed over')
-        t.ok(Math.max(...moved) <= connections, 'each once')
-      }
-      if (report.generations) {
-        t.equal(Object.keys(report.generations).length, upgrades + 1, 'every generation has answered')
-      }
+t.jobs = 2 // a server each, at the same time
 
-      async function upgradeAll(): Promise<void> {
-        await sleep(period)
-        for (let generation = 2; generation <= upgrades + 1; generation++) {
-          const [line] = await Promise.all([server.reload(), sleep(period)])
-          t.equal(line.generation, generation, 'the upgrade succeeds')
+for (const handover of ['idle', 'all'] as const) {
+  t.test(`with handover '${handover}', all at once`, { buffered: true }, async t => {
+    const server = startServer(t, {
+      release: { listen: [{ port: 0, host: '127.0.0.1' }], options: { handover } }
+    })
+    const origin = `http://127.0.0.1:${await server.port()}`
+    const controller = new AbortController()
+    setMaxListeners(0, controller.signal)
+    t.teardown(() => controller.abort())
+    const present = kinds.filter(({ command }) => command === undefined || !missing(command))
+    const { note: onAnswer, complete } = rollCall(present.filter(({ tells }) => tells).length)
+    const load = { t, handover, origin, directory: server.directory, done: controller.signal, onAnswer }
+    if (!missing('go')) await buildGoClient()
+    const running = present.map(({ run }) => run(load))
+    await upgradeAll().finally(() => controller.abort())
+    const reports = await Promise.all(running)
+    server.kill('SIGTERM')
+    t.same(await server.exit(), { code: 0, signal: null }, 'the server ends well')
+
+    for (const { title, command, run } of kinds) {
+      await t.test(title, { skip: command === undefined ? false : missing(command) }, async t => {
+        const report = reports[present.findIndex(kind => kind.run === run)]!
+        t.comment(JSON.stringify(report))
+        t.same(report.failures, {}, 'no failure')
+        t.ok(report.answers > upgrades, 'there was load')
+        if (report.generations) {
+          t.equal(Object.keys(report.generations).length, upgrades + 1, 'every generation has answered')
         }
+      })
+    }
+    const drains = server.lines.filter(({ msg, reason }) => msg === 'drained' && reason === 'upgrade')
+    const moved = drains.map(line => line.moved ?? 0)
+    t.comment(JSON.stringify({ moved }))
+    const refused = drains.reduce((sum, line) => sum + (line.refused ?? 0), 0)
+    t.equal(refused, 0, `every connection that was offered was taken: ${JSON.stringify(drains)}`)
+    if (handover === 'all') {
+      t.ok(moved.some(Boolean), 'connections were handed over')
+      t.ok(Math.max(...moved) <= connections * present.length, 'each once')
+    }
+
+    async function upgradeAll(): Promise<void> {
+      await complete(1)
+      await sleep(period)
+      for (let generation = 2; generation <= upgrades + 1; generation++) {
+        t.equal((await server.reload()).generation, generation, 'the upgrade succeeds')
+        await server.line('generation retired', line => line.generation === generation - 1)
+        await complete(generation)
         await sleep(period)
       }
-    })
-  }
+    }
+  })
 }
 
 /** Its retries are an interceptor of their own, which is not here. */
-async function runUndici({ t, origin, done }: Load): Promise<Report> {
+async function runUndici({ t, origin, done, onAnswer }: Load): Promise<Report> {
   const report = {
     answers: 0,
     failures: {} as Record<string, number>,
@@ -130,6 +150,7 @@ async function runUndici({ t, origin, done }: Load): Promise<Report> {
         if (echoed !== sent) throw new Error('the answer to another request')
         report.answers++
         report.generations[generation] = (report.generations[generation] ?? 0) + 1
+        onAnswer(generation, 'undici')
       } catch (error) {
         count(report.failures, (error as Error).message)
       }
@@ -196,7 +217,7 @@ async function runAb({ t, origin, directory, done }: Load): Promise<Report> {
 }
 
 /** It tries again by itself on a new connection when a kept one fails: the connections tell. */
-async function runCurl({ t, handover, origin, done }: Load): Promise<Report> {
+async function runCurl({ t, handover, origin, done, onAnswer }: Load): Promise<Report> {
   const report = {
     answers: 0,
     failures: {} as Record<string, number>,
@@ -222,6 +243,10 @@ async function runCurl({ t, handover, origin, done }: Load): Promise<Report> {
 
   async function runOne(urls: number): Promise<void> {
     const curl = startProgram(t, 'curl', ['--disable', '--config', '-'])
+    createInterface({ input: curl.stdout! }).on('line', line => {
+      const [, generation] = /^{.*"generation":(\d+)/.exec(line) ?? []
+      if (generation !== undefined) onAnswer(Number(generation), 'curl')
+    })
     curl.stdin!.end(config(urls).join('\n'))
     const { code, output } = await ended(curl)
     if (code !== 0) count(report.failures, `exit ${code}: ${output.slice(-500)}`)

@@ -1,8 +1,14 @@
+/** What clients see of a generation on its way out, whichever way that is. */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
+import http2 from 'node:http2'
+import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import tls from 'node:tls'
 import t, { type Test } from 'tap'
+import { resolveOptions } from '../../lib/options.js'
+import { makeCertificate } from '../helper/certificate.ts'
 import { Client } from '../helper/http-client.ts'
 import { type Server, startServer } from '../helper/server.ts'
 import { active, ask, inFlight } from '../helper/supervised.ts'
@@ -179,58 +185,64 @@ async function transfers(_client: () => Client, address: Address) {
   }
 }
 
-t.test('no request of a drain gets a 503, whatever return503OnClosing says', async t => {
-  for (const return503OnClosing of [true, false]) {
-    const { server, client } = await start(t, { fastify: { return503OnClosing } })
-    const idle = client()
-    await idle.get('/')
-    server.kill('SIGHUP')
-    await server.line('signal aborted')
-    t.match(await idle.get('/'), { status: 200, headers: { connection: 'close' } })
-  }
-})
-
-t.test('an idle connection is closed at once when nobody follows', async t => {
-  const { server, client } = await start(t)
-  const idle = client()
-  await idle.get('/')
-  const ended = once(await idle.socket(), 'end')
-  const begun = performance.now()
-  server.kill('SIGTERM')
-  await ended
-  t.same(await server.exit(), { code: 0, signal: null })
-  t.ok(performance.now() - begun < 4_000, 'not after the five seconds of a fresh one')
-})
-
-t.test('a keep-alive response that was begun is followed by an end, not by a reset', async t => {
-  const { server, client } = await start(t)
-  const busy = client()
-  const socket = await busy.socket()
-  socket.write('GET /stream?ms=0 HTTP/1.1\r\nHost: test\r\n\r\n')
-  await once(socket, 'data') // the head is out
-  server.kill('SIGTERM')
-  const { headers, body } = await busy.response()
-  t.equal(headers.connection, 'keep-alive')
-  t.match(body.toString(), /part 4/)
-  await once(socket, 'end')
-  t.same(await server.exit(), { code: 0, signal: null })
-})
-
-t.test('a fresh connection is served if a request comes', async t => {
+t.test('what is open when a drain begins, and is no request yet or no more', async t => {
   const { server, client, address } = await start(t)
-  const [upgraded, closed] = [client(), client()]
-  await upgraded.socket()
-  await fresh(address.port)
+  const [fresh, idle, invalid] = [client(), client(), await client().socket()]
+  await fresh.socket()
+  await idle.get('/')
+  const slow = inFlight(address.port, 'drain')
+  await slow.begun
+  invalid.write('GET /invalid-header?ms=drain HTTP/1.1\r\nHost: test\r\n\r\n')
+  const invalidAnswer = once(invalid, 'data')
+  await active(address.port, 2)
+  await hasFresh(address.port)
+
+  await t.test('connections() counts by state', async t => {
+    t.same(await ask(address.port, '/open'), { count: { fresh: 1, idle: 1, active: 3, detached: 0 } })
+  })
+
   server.kill('SIGHUP')
-  t.match(await server.line('draining'), { connections: { fresh: 1, idle: 0, active: 0, detached: 0 } })
-  t.match(JSON.parse((await upgraded.get('/')).body.toString()), { generation: 1 })
+  await server.line('signal aborted')
+  t.match(await server.line('draining'), { connections: { fresh: 1, idle: 1, active: 2, detached: 0 } })
+
+  await t.test('a fresh and an idle connection are served once more', async t => {
+    for (const each of [fresh, idle]) {
+      const { status, headers, body } = await each.get('/')
+      t.match({ status, connection: headers.connection }, { status: 200, connection: 'close' })
+      t.match(JSON.parse(body.toString()), { generation: 1 })
+    }
+    t.equal(await slow.failure, 'none')
+  })
+
+  await t.test('the answer to an error in the head of a response carries Connection: close too', async t => {
+    t.match(String(await invalidAnswer), /^HTTP\/1.1 500 .*Connection: close/s)
+  })
   await server.line('generation retired')
-  await closed.socket()
-  await fresh(address.port)
-  server.kill('SIGTERM')
-  await server.line('signal aborted', ({ reason }) => reason === 'close')
-  t.match(await closed.get('/'), { headers: { connection: 'close' } })
-  t.same(await server.exit(), { code: 0, signal: null })
+
+  await t.test('when nobody follows', async t => {
+    const [idle, busy, fresh] = [client(), client(), client()]
+    await idle.get('/')
+    const ended = once(await idle.socket(), 'end')
+    const socket = await busy.socket()
+    socket.write('GET /stream?ms=0 HTTP/1.1\r\nHost: test\r\n\r\n')
+    await once(socket, 'data') // the head is out
+    const closed = once(socket, 'end')
+    await fresh.socket()
+    await hasFresh(address.port)
+    const begun = performance.now()
+    server.kill('SIGTERM')
+    await server.line('signal aborted', ({ reason }) => reason === 'close')
+    t.match(await fresh.get('/'), { headers: { connection: 'close' } }, 'a fresh one is served')
+    await ended
+    t.ok(performance.now() - begun < 4_000, 'an idle one is closed at once')
+    const { headers, body } = await busy.response()
+    t.equal(headers.connection, 'keep-alive')
+    t.match(body.toString(), /part 4/)
+    await closed
+    t.pass('a keep-alive response that was begun is followed by an end, not by a reset')
+    t.same(await server.exit(), { code: 0, signal: null })
+    t.ok(performance.now() - begun < 4_000, 'not after the five seconds of a fresh one')
+  })
 })
 
 t.test('at the deadline what is left is counted, logged and ended with FIN', async t => {
@@ -247,31 +259,32 @@ t.test('at the deadline what is left is counted, logged and ended with FIN', asy
   })
   t.equal(await request.failure, 'eof')
   await ended
-  t.match(await server.line('generation retired'), { generation: 1 })
+  const { finished, cut } = await server.line('drained')
+  t.equal(cut, 2)
+  t.ok(finished >= 0, 'what is cut is not counted as finished')
+  t.match(await server.line('generation retired'), { generation: 1, cut: 2, cutIdle: 1 })
 })
-
-t.test('the answer to an error in the head of a response carries Connection: close too', async t => {
-  const { server, client, address } = await start(t)
-  const socket = await client().socket()
-  socket.write('GET /invalid-header?ms=drain HTTP/1.1\r\nHost: test\r\n\r\n')
-  await active(address.port, 1)
-  server.kill('SIGHUP')
-  t.match(String(await once(socket, 'data')), /^HTTP\/1.1 500 .*Connection: close/s)
-  await server.line('generation retired')
-})
-
-t.test('headersTimeout and requestTimeout stay in force during a drain', async t => {
-  const { server, client, address } = await start(t, {
-    fastify: { requestTimeout: 600, http: { connectionsCheckingInterval: 100, headersTimeout: 500 } }
-  })
-  const half = client()
-  ;(await half.socket()).write('GET / HTTP/1.1\r\nHo')
-  await active(address.port, 1)
-  server.kill('SIGHUP')
-  await server.line('signal aborted')
-  await t.rejects(half.response(), { message: /408/ })
-  await server.line('generation retired')
-})
+t.test(
+  'headersTimeout and requestTimeout stay in force during a drain, whatever return503OnClosing says',
+  async t => {
+    const { server, client, address } = await start(t, {
+      fastify: {
+        return503OnClosing: false,
+        requestTimeout: 600,
+        http: { connectionsCheckingInterval: 100, headersTimeout: 500 }
+      }
+    })
+    const [half, idle] = [client(), client()]
+    await idle.get('/')
+    ;(await half.socket()).write('GET / HTTP/1.1\r\nHo')
+    await active(address.port, 1)
+    server.kill('SIGHUP')
+    await server.line('signal aborted')
+    t.match(await idle.get('/'), { status: 200, headers: { connection: 'close' } })
+    await t.rejects(half.response(), { message: /408/ })
+    await server.line('generation retired')
+  }
+)
 
 t.test(
   'the wait is logged again and again, and an idle connection ends with its keep-alive time',
@@ -309,22 +322,71 @@ t.test('onClose hooks that hang are given up after closeTimeout, with exit code 
   t.match(await server.line('closing the application failed'), { err: { message: /closeTimeout/ } })
   t.same(await server.exit(), { code: 1, signal: null })
 })
+for (const supervised of [undefined, []]) {
+  const mode = supervised ? 'supervised' : 'standalone'
+  t.test(`${mode}: the longest times that are allowed cut nothing short`, async t => {
+    let longest = 0
+    try {
+      resolveOptions({ drainTimeout: Number.POSITIVE_INFINITY })
+    } catch (error) {
+      longest = Number(/to (\d+)/.exec((error as Error).message)![1])
+    }
+    const release = { closeTime: 100, options: { drainTimeout: longest, closeTimeout: longest } }
+    const server = startServer(t, { release, ...(supervised && { supervised }) })
+    const port = await server.port()
+    const first = inFlight(port, 'drain')
+    await first.begun
+    await server.reload()
+    t.equal(await first.failure, 'none')
+    t.match(await server.line('generation retired'), { code: 0 })
+    const second = inFlight(port, 'drain')
+    await second.begun
+    server.kill('SIGTERM')
+    t.equal(await second.failure, 'none')
+    t.same(await server.exit(), { code: 0, signal: null })
+    t.notMatch(server.stderr(), /TimeoutOverflowWarning/)
+  })
+}
 
-t.test('connections() counts by state', async t => {
-  const { client, address, server } = await start(t)
-  const clients = [client(), client()]
-  await clients[0]!.socket()
-  await clients[1]!.get('/')
-  const slow = inFlight(address.port, 'drain')
-  await slow.begun
-  await fresh(address.port)
-  t.same(await ask(address.port, '/open'), { count: { fresh: 1, idle: 1, active: 2, detached: 0 } })
-  for (const each of clients) each.close()
-  server.kill('SIGTERM')
-  t.equal(await slow.failure, 'none')
+t.test('over TLS nobody gets a 503: neither in a handshake, nor on an HTTP/2 session', async t => {
+  for (const way of ['SIGHUP', 'SIGTERM'] as const) {
+    const server = startServer(t, { fixture: 'tls.js' })
+    makeCertificate(server.directory)
+    const [https, h2] = await ports(server)
+    // The TCP connection is there when the drain begins, the handshake comes after it.
+    const raw = net.connect(https!, '127.0.0.1')
+    await once(raw, 'connect')
+    const session = http2.connect(`https://127.0.0.1:${h2}`, { rejectUnauthorized: false })
+    session.on('error', () => {})
+    const first = stream(session, '/slow')
+    await sleep(200)
+    server.kill(way)
+    await server.line('draining')
+    const secure = tls.connect({ socket: raw, rejectUnauthorized: false })
+    secure.write('GET / HTTP/1.1\r\nHost: test\r\n\r\n')
+    t.match(String(await once(secure, 'data')), /^HTTP\/1.1 200 OK/)
+    t.equal(await first, 200, 'the stream that was open is answered')
+    secure.destroy()
+    session.close()
+  }
 })
 
 /** A connection without a request has arrived, and the one that asks is the only other one. */
-async function fresh(port: number): Promise<void> {
+async function hasFresh(port: number): Promise<void> {
   while ((await ask(port, '/open')).count.fresh === 0) await sleep(10)
+}
+
+async function ports(server: Server): Promise<number[]> {
+  return [
+    (await server.line('listening on')).bound[0].port,
+    (await server.line('listening on')).bound[0].port
+  ]
+}
+
+async function stream(session: http2.ClientHttp2Session, route: string): Promise<number> {
+  const request = session.request({ ':path': route })
+  const [headers] = await once(request, 'response')
+  request.resume()
+  await once(request, 'end')
+  return headers[':status']
 }

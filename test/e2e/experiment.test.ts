@@ -7,48 +7,57 @@ import t from 'tap'
 import { type LoadOptions, startLoad } from '../helper/load.ts'
 import { startServer } from '../helper/server.ts'
 
-const upgrades = Number(process.env.EXPERIMENT_UPGRADES ?? 4)
+const upgrades = Number(process.env.EXPERIMENT_UPGRADES ?? 3)
 /** Milliseconds between two upgrades. */
-const period = Number(process.env.EXPERIMENT_PERIOD ?? 300)
+const period = Number(process.env.EXPERIMENT_PERIOD ?? 200)
 
-interface Scenario extends Omit<LoadOptions, 'done'> {
+interface Population extends Omit<LoadOptions, 'done'> {
   readonly title: string
-  readonly handover?: 'idle' | 'all'
 }
 
-const scenarios: Scenario[] = [
-  { title: '30 clients without a pause lose no request', clients: 30 },
-  { title: '30 clients with a connection for each request lose none', clients: 30, fresh: true },
-  { title: '30 clients with pauses of 0 to 20 ms lose none', clients: 30, pause: [0, 20] },
-  { title: '30 clients with pauses of 100 to 700 ms lose none', clients: 30, pause: [100, 700] },
-  { title: '300 clients with pauses of 0 to 20 ms lose none', clients: 300, pause: [0, 20] },
+/** Who asks the same server at the same time. */
+const scenarios: { readonly handover: 'idle' | 'all'; readonly populations: readonly Population[] }[] = [
   {
-    title: "300 clients lose none on the same 300 connections, with handover 'all'",
-    clients: 300,
-    pause: [0, 20],
-    handover: 'all'
+    handover: 'idle',
+    populations: [
+      { title: '30 clients without a pause lose no request', clients: 30 },
+      { title: '30 clients with a connection for each request lose none', clients: 30, fresh: true },
+      { title: '30 clients with pauses of 0 to 20 ms lose none', clients: 30, pause: [0, 20] },
+      { title: '30 clients with pauses of 100 to 700 ms lose none', clients: 30, pause: [100, 700] },
+      { title: '300 clients with pauses of 0 to 20 ms lose none', clients: 300, pause: [0, 20] }
+    ]
+  },
+  {
+    handover: 'all',
+    populations: [
+      { title: '300 clients lose none on the same 300 connections', clients: 300, pause: [0, 20] },
+      { title: '30 clients without a pause lose none on the same 30', clients: 30 }
+    ]
   }
 ]
 
-for (const { title, handover = 'idle', ...scenario } of scenarios) {
-  t.test(title, async t => {
+t.jobs = scenarios.length // a server each, at the same time
+
+for (const { handover, populations } of scenarios) {
+  t.test(`with handover '${handover}'`, { buffered: true }, async t => {
     const server = startServer(t, {
       release: { listen: [{ port: 0, host: '127.0.0.1' }], options: { handover } }
     })
-    const port = await server.port()
-    const running = startLoad(t, { host: '127.0.0.1', port }, { ...scenario })
-    const generations = new Set<number>([1])
-    for (let upgrade = 0; upgrade < upgrades; upgrade++) {
+    const address = { host: '127.0.0.1', port: await server.port() }
+    const running = populations.map(({ title, ...population }) => startLoad(t, address, population))
+    for (let upgrade = 1; upgrade <= upgrades; upgrade++) {
       await sleep(period)
-      generations.add((await server.reload()).generation)
+      t.equal((await server.reload()).generation, upgrade + 1, 'the upgrade succeeds')
+      await Promise.all(running.map(({ answered }) => answered(upgrade + 1)))
     }
-    await sleep(period)
-    const result = await running.stop()
-    t.comment(JSON.stringify(result))
-    t.same(result.failures, {}, 'no request fails')
-    if (handover === 'all') t.equal(result.opened, scenario.clients, 'and no connection is made anew')
-    t.equal(generations.size, upgrades + 1, 'every upgrade succeeds')
-    t.ok(Object.keys(result.generations).length > upgrades / 2, 'one generation after the other serves')
+    const results = await Promise.all(running.map(({ stop }) => stop()))
+    for (const [index, { title, clients }] of populations.entries()) {
+      const { failures, opened, generations } = results[index]!
+      t.comment(JSON.stringify(results[index]))
+      t.same(failures, {}, title)
+      if (handover === 'all') t.equal(opened, clients, 'and no connection is made anew')
+      t.ok(generations[upgrades + 1], 'and the last generation has served them')
+    }
     server.kill('SIGTERM')
     t.same(await server.exit(), { code: 0, signal: null })
   })

@@ -96,20 +96,25 @@ t.test('the log and the status say of each kind what became of its connections',
   await active(t, port)
 
   const pid = String(server.pid)
-  const { stdout } = await graceful(['reload', pid])
+  const { code, stdout, stderr } = await graceful(['reload', '--fail-on-cut', pid])
   t.match(stdout, /generation 1 \(pid \d+\) retired after .* s: 3 moved, 1 finished, 2 told, 2 cut\n/)
+  t.match(
+    stderr,
+    /were cut: 1 HTTP\/1.1 request, 1 WebSocket, when drainTimeout was over \(GRACEFUL_UPGRADE_CUT\)\n$/
+  )
+  t.equal(code, 1)
   const kinds = {
     http1: { moved: 3, finished: 0, told: 0, cut: 1 },
     webSocket: { moved: 0, finished: 1, told: 2, cut: 1 }
   }
-  t.match(await server.line('drained'), { moved: 3, told: 2, cut: 1, refused: 0, longestPause: Number })
+  t.match(await server.line('drained'), { moved: 3, told: 2, cut: 2, refused: 0, longestPause: Number })
   t.match(await server.line('generation retired'), { moved: 3, finished: 1, told: 2, cut: 2 })
   t.match((await statusOf(server.pid)).upgrades, [
     { generation: 2, result: 'ready', report: { kinds, refused: 0 } }
   ])
   t.match(
     (await graceful(['status', pid])).stdout,
-    / MOVED +FINISHED +TOLD +CUT +RESULT\n2 .* 3 +1 +2 +2 +ready/
+    / MOVED +KEPT +FINISHED +TOLD +CUT +RESULT\n2 .* 3 +0 +1 +2 +2 +ready/
   )
 })
 

@@ -6,18 +6,23 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
 import t, { type Test } from 'tap'
-import type { Status } from '../../lib/control.js'
-import { ask as askMaster, findMaster } from '../../lib/control-client.js'
+import { ask as askMaster } from '../../lib/client/ask.js'
+import { findMaster } from '../../lib/client/find.js'
+import type { Status } from '../../lib/control/messages.js'
 import { makeCertificate } from '../helper/certificate.ts'
+import { statusOf } from '../helper/graceful.ts'
 import { Client } from '../helper/http-client.ts'
+import { startLoad } from '../helper/load.ts'
 import { startServer } from '../helper/server.ts'
-import { active } from '../helper/supervised.ts'
+import { active, hasLoaded } from '../helper/supervised.ts'
 
-const upgrades = Number(process.env.HANDOVER_UPGRADES ?? 20)
+const upgrades = Number(process.env.HANDOVER_UPGRADES ?? 8)
 const ask = async (client: Client, route = '/') => JSON.parse((await client.get(route)).body.toString())
 
-async function start(t: Test, release: object = {}) {
-  const server = startServer(t, { release: { listen: [{ port: 0, host: '127.0.0.1' }], ...release } })
+async function start(t: Test, release: object = {}, supervised?: readonly string[]) {
+  const listen = [{ port: 0, host: '127.0.0.1' }]
+  const server = startServer(t, { release: { listen, ...release }, ...(supervised && { supervised }) })
+  const deploy = (next: object) => server.deploy({ listen, ...next })
   const port = await server.port()
   const address: NetConnectOpts = { host: '127.0.0.1', port }
   const client = () => {
@@ -31,7 +36,7 @@ async function start(t: Test, release: object = {}) {
     await server.line('generation retired', line => line.generation === generation - 1)
     return generation
   }
-  return { server, client, upgrade, port }
+  return { server, client, upgrade, deploy, port }
 }
 
 t.test(
@@ -98,25 +103,139 @@ t.test("with handover 'all' a response in flight stays keep-alive and its connec
   t.equal(server.lines.filter(({ msg, moved }) => msg === 'drained' && moved === 1).length, 2)
 })
 
-t.test("with handover 'idle' a response in flight carries close", async t => {
-  const { client, upgrade, port } = await start(t)
-  const one = client()
-  const answer = one.get('/slow?ms=drain')
-  await active(port, 1)
-  await upgrade()
-  t.match((await answer).headers, { connection: 'close' })
+t.test("with handover 'idle', from one generation to the next", async t => {
+  const { server, client, port } = await start(t, { descriptors: 4_096 })
+  const [half, busy, closing, counted, other] = [client(), client(), client(), client(), client()]
+  for (const each of [closing, counted, other]) await ask(each)
+  const halfSocket = await half.socket()
+  halfSocket.write('GET / HTTP/1.1\r\nHost: test\r\n\r\nGET / HT')
+  await half.response()
+  const answer = busy.get('/slow?ms=drain')
+  await active(port, 2) // half a request is one
+  await server.reload()
+  await server.line('signal aborted')
+
+  await t.test('a response in flight carries close', async t => {
+    const { headers, body } = await answer
+    t.match({ ...headers, ...JSON.parse(body.toString()) }, { connection: 'close', generation: 1 })
+  })
+
+  await t.test('half a request behind the one before keeps the connection where it is', async t => {
+    await held(server.pid, ({ generation, connections }) => generation === 2 && connections?.idle === 3)
+    halfSocket.write('TP/1.1\r\nHost: test\r\n\r\n')
+    const { headers, body } = await half.response()
+    t.match({ ...headers, ...JSON.parse(body.toString()) }, { connection: 'close', generation: 1 })
+    await server.line('generation retired')
+  })
+
+  await t.test('a client that half-closes after its request is served as on an accepted one', async t => {
+    const socket = await closing.socket()
+    socket.end('GET / HTTP/1.1\r\nHost: test\r\n\r\n')
+    t.match(JSON.parse((await closing.response()).body.toString()), { generation: 2 })
+  })
+
+  await t.test(
+    "a child of the application doesn't inherit a connection",
+    { skip: process.platform !== 'linux' },
+    async t => {
+      const { pid } = await ask(counted)
+      t.not(pid, server.pid)
+      const flags = readdirSync(`/proc/${pid}/fdinfo`).map(fd => ({
+        fd,
+        info: readLink(`/proc/${pid}/fd/${fd}`),
+        flags: readFlags(pid, fd)
+      }))
+      const sockets = flags.filter(({ fd, info }) => Number(fd) > 2 && info.startsWith('socket:'))
+      t.ok(sockets.length >= 3)
+      for (const { fd, flags } of sockets) t.ok(flags & 0o2000000, `descriptor ${fd} is closed on exec`)
+    }
+  )
+
+  await t.test('an adopted connection is counted, and its response is waited for in a drain', async t => {
+    t.same(await ask(counted, '/open'), { count: { fresh: 0, idle: 1, active: 1, detached: 0 } })
+    const answer = counted.get('/slow?ms=drain')
+    await active(port, 1)
+    server.kill('SIGTERM')
+    t.match(await answer, { status: 200, headers: { connection: 'close' } })
+    t.same(await server.exit(), { code: 0, signal: null })
+  })
 })
 
-t.test('with handover false an idle connection waits for one more request', async t => {
-  const { server, client } = await start(t, { options: { handover: false } })
-  const one = client()
-  await ask(one)
+t.test('idle connections move also where the drain may not take long', async t => {
+  const server = startServer(t, { release: { options: { drainTimeout: 400 } } })
+  const port = await server.port()
+  const clients = Array.from({ length: 50 }, () => new Client({ host: '127.0.0.1', port }))
+  t.teardown(() => clients.map(client => client.close()))
+  await Promise.all(clients.map(client => client.get('/')))
   await server.reload()
-  await server.line('draining')
-  const { headers, body } = await one.get('/')
-  t.match(headers, { connection: 'close' })
-  t.match(JSON.parse(body.toString()), { generation: 1 })
+  t.match(await server.line('drained'), { moved: 50, finished: 0, cut: 0 })
+  await Promise.all(clients.map(client => client.get('/')))
+  t.ok(clients.every(({ opened }) => opened === 1))
+})
+
+t.test('a listener for data on every connection loses no request in a handover', async t => {
+  const server = startServer(t, { release: { spyOnData: true, options: { handover: 'all' } } })
+  const address = { host: '127.0.0.1', port: await server.port() }
+  const running = startLoad(t, address, { clients: 20, pause: [0, 50] })
+  for (const _ of [2, 3]) {
+    await sleep(200)
+    await server.reload()
+    await server.line('generation retired')
+  }
+  t.same((await running.stop()).failures, {})
+})
+
+t.test('the times and the limit of a server hold on its adopted connections', async t => {
+  const fastify = {
+    keepAliveTimeout: 2_000,
+    maxRequestsPerSocket: 3,
+    requestTimeout: 900,
+    http: { connectionsCheckingInterval: 50, headersTimeout: 500 }
+  }
+  const { server, client, deploy } = await start(t, { fastify })
+  // Its start must not take the time that the connections have.
+  deploy({ fastify, boot: 'held' })
+  server.kill('SIGHUP')
+  const { pid } = await server.line('generation spawned')
+  if (process.platform === 'linux') await hasLoaded(pid)
+  const [quiet, head, body, fresh, slow, many] = Array.from({ length: 6 }, client) as [Client, ...Client[]]
+  for (const each of [quiet, head, body, slow, many]) await ask(each!)
+  const begun = performance.now()
+  const socket = await quiet.socket()
+  let bytes = 0
+  socket.on('data', chunk => (bytes += chunk.length))
+  const ended = once(socket, 'end').then(() => performance.now() - begun)
+  await sleep(1_000) // of the keep-alive time
+  await fresh!.socket()
+  while ((await ask(client(), '/open')).count.fresh === 0) await sleep(5)
+  deploy({ fastify })
   await server.line('generation retired')
+  const answer = ask(slow!, '/slow?ms=4000')
+  const limited = askToTheEnd(many!)
+  ;(await head!.socket()).write('GET / HTT')
+  ;(await body!.socket()).write(
+    'POST / HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 5\r\n\r\n12'
+  )
+
+  await t.test('headersTimeout and requestTimeout', async t => {
+    for (const each of [head, body, fresh]) await t.rejects(each!.response(), { message: /408/ })
+  })
+
+  await t.test('maxRequestsPerSocket', async t => {
+    t.equal((await limited).at(-1), 'close')
+  })
+
+  await t.test('it ends quietly after its keep-alive time, which goes on, and never with a 408', async t => {
+    const lasted = await ended
+    t.equal(bytes, 0, 'not a word')
+    t.ok(lasted > 2_000 && lasted < 4_000, `after ${lasted} ms: 2 s, and Node's buffer of one`)
+  })
+
+  await t.test('a slow handler is not cut by the keep-alive time of before', async t => {
+    t.match(await answer, { generation: 2 })
+    t.equal(slow!.opened, 1)
+    server.kill('SIGTERM')
+  })
 })
 
 t.test('where Node.js hides what is needed, a warning says so once and no request is lost', async t => {
@@ -167,40 +286,21 @@ t.test(
   }
 )
 
-t.test('half a request in the segment of the one before keeps the connection where it is', async t => {
-  const { client, server } = await start(t)
-  const one = client()
-  const socket = await one.socket()
-  socket.write('GET / HTTP/1.1\r\nHost: test\r\n\r\nGET / HT')
-  await one.response()
-  await server.reload()
-  await sleep(200)
-  socket.write('TP/1.1\r\nHost: test\r\n\r\n')
-  const { headers, body } = await one.response()
-  t.match(headers, { connection: 'close' })
-  t.match(JSON.parse(body.toString()), { generation: 1 })
-})
-
-t.test(
-  'an adopted connection ends quietly after its keep-alive time, which goes on, and never with a 408',
-  async t => {
-    const { client, upgrade } = await start(t, {
-      fastify: { keepAliveTimeout: 2_000, http: { connectionsCheckingInterval: 50, headersTimeout: 500 } }
-    })
-    const one = client()
+for (const { supervised, ...options } of [{ handover: 'idle' }, { handover: 'all', supervised: [] }]) {
+  const mode = supervised ? 'supervised' : 'standalone'
+  t.test(`${mode}: an adopted connection doesn't end by the connectionTimeout of fresh ones`, async t => {
+    const fastify = { connectionTimeout: 500, keepAliveTimeout: 60_000 }
+    const { client, upgrade } = await start(t, { fastify, options }, supervised)
+    const [one, fresh] = [client(), client()]
     await ask(one)
-    const begun = performance.now()
-    const socket = await one.socket()
-    let bytes = 0
-    socket.on('data', chunk => (bytes += chunk.length))
-    await sleep(1_000)
-    await upgrade()
-    await once(socket, 'end')
-    const lasted = performance.now() - begun
-    t.equal(bytes, 0, 'not a word')
-    t.ok(lasted > 2_000 && lasted < 4_000, `after ${lasted} ms: 2 s, and Node's buffer of one`)
-  }
-)
+    for (const generation of [2, 3]) {
+      await upgrade()
+      await once(await fresh.socket(), 'end') // later than it would
+      t.match(await ask(one), { generation })
+    }
+    t.equal(one.opened, 1)
+  })
+}
 
 t.test(
   'an adopted connection that may stay idle for ever does so, over one upgrade and over two',
@@ -253,64 +353,6 @@ t.test(
   }
 )
 
-t.test('headersTimeout and requestTimeout hold on an adopted connection', async t => {
-  const { client, upgrade } = await start(t, {
-    fastify: { requestTimeout: 900, http: { connectionsCheckingInterval: 50, headersTimeout: 600 } }
-  })
-  const [head, body, fresh] = [client(), client(), client()]
-  for (const each of [head, body]) await ask(each)
-  await fresh.socket()
-  await sleep(20)
-  await upgrade()
-  ;(await head.socket()).write('GET / HTT')
-  ;(await body.socket()).write(
-    'POST / HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 5\r\n\r\n12'
-  )
-  for (const each of [head, body, fresh]) await t.rejects(each.response(), { message: /408/ })
-})
-
-t.test('a slow handler of an adopted connection is not cut by the keep-alive time of before', async t => {
-  const { client, upgrade } = await start(t, { fastify: { keepAliveTimeout: 500 } })
-  const one = client()
-  await ask(one)
-  await upgrade()
-  t.match(await ask(one, '/slow?ms=2500'), { generation: 2 })
-})
-
-t.test('maxRequestsPerSocket holds on an adopted connection', async t => {
-  const { client, upgrade } = await start(t, { fastify: { maxRequestsPerSocket: 2 } })
-  const one = client()
-  await ask(one)
-  await upgrade()
-  const connections = [(await one.get('/')).headers.connection]
-  if (connections[0] !== 'close') connections.push((await one.get('/')).headers.connection)
-  t.equal(connections.at(-1), 'close')
-})
-
-t.test('a client that half-closes after its request is served as on an accepted connection', async t => {
-  const { client, upgrade } = await start(t)
-  const one = client()
-  await ask(one)
-  await upgrade()
-  const socket = await one.socket()
-  socket.end('GET / HTTP/1.1\r\nHost: test\r\n\r\n')
-  t.match(JSON.parse((await one.response()).body.toString()), { generation: 2 })
-})
-
-t.test('an adopted connection is counted, and its response is waited for in a drain', async t => {
-  const { server, client, upgrade, port } = await start(t)
-  const [one, other] = [client(), client()]
-  await ask(one)
-  await ask(other)
-  await upgrade()
-  t.same(await ask(one, '/open'), { count: { fresh: 0, idle: 1, active: 1, detached: 0 } })
-  const answer = one.get('/slow?ms=drain')
-  await active(port, 1)
-  server.kill('SIGTERM')
-  t.match(await answer, { status: 200, headers: { connection: 'close' } })
-  t.same(await server.exit(), { code: 0, signal: null })
-})
-
 t.test(
   'a connection whose listener the new version has dropped is refused, and drained by the old',
   async t => {
@@ -340,48 +382,47 @@ t.test(
 )
 
 t.test(
-  'a new process at its descriptor limit refuses, and the old one keeps serving',
+  'a new process at its descriptor limit refuses, and answers on; the old one keeps serving',
   { skip: process.platform !== 'linux' },
   async t => {
-    const { server, client } = await start(t)
+    const release = { listen: [{ port: 0, host: '127.0.0.1' }], options: { handover: 'all' } }
+    const { server, client } = await start(t, release)
     const clients = Array.from({ length: 100 }, client)
     for (const each of clients) await ask(each)
-    server.deploy({ listen: [{ port: 0, host: '127.0.0.1' }], descriptors: 50 })
+    server.deploy({ ...release, descriptors: 50 })
     await server.reload()
-    await sleep(1_000)
-    const generations: Record<number, number> = {}
+    const [refused, moved]: [Client[], Client[]] = [[], []]
     for (const each of clients) {
-      const { generation } = await ask(each)
-      each.close()
-      generations[generation] = (generations[generation] ?? 0) + 1
+      for (;;) {
+        const { headers, body } = await each.get('/')
+        const isMoved = JSON.parse(body.toString()).generation === 2
+        if (!isMoved && headers.connection !== 'close') continue // it may go yet
+        ;(isMoved ? moved : refused).push(each)
+        break
+      }
     }
-    t.comment(generations)
-    t.ok(generations[1]! > 50 && generations[2]! > 5, 'both have answered')
-    t.equal(generations[1]! + generations[2]!, 100, 'nobody was left without an answer')
-    t.match(await server.line('drained'), { refused: generations[1] })
+    t.comment(`${refused.length} refused, ${moved.length} moved`)
+    t.ok(refused.length > 50 && moved.length > 5)
+    t.match(await server.line('drained'), { refused: refused.length, moved: moved.length, cut: 0 })
+    t.match((await statusOf(server.pid)).generations, [{ generation: 2, workers: [{ rss: Number }] }])
+    server.kill('SIGKILL')
+    await server.line(/master lost/)
+    for (const each of moved) t.match(await ask(each), { generation: 2 }, 'whatever it is asked, or told')
+    t.ok(
+      clients.every(({ opened }) => opened === 1),
+      'on the same connections'
+    )
   }
 )
 
-t.test(
-  "a child of the application doesn't inherit a connection",
-  { skip: process.platform !== 'linux' },
-  async t => {
-    const { client, upgrade, server } = await start(t, { descriptors: 4_096 })
-    const one = client()
-    await ask(one)
-    await upgrade()
-    const { pid } = await ask(one)
-    t.ok(pid !== server.pid)
-    const flags = readdirSync(`/proc/${pid}/fdinfo`).map(fd => ({
-      fd,
-      info: readLink(`/proc/${pid}/fd/${fd}`),
-      flags: readFlags(pid, fd)
-    }))
-    const sockets = flags.filter(({ fd, info }) => Number(fd) > 2 && info.startsWith('socket:'))
-    t.ok(sockets.length >= 3)
-    for (const { fd, flags } of sockets) t.ok(flags & 0o2000000, `descriptor ${fd} is closed on exec`)
+/** What is said of the connection in three answers, or fewer if it is closed behind them. */
+async function askToTheEnd(client: Client): Promise<(string | undefined)[]> {
+  const connections: (string | undefined)[] = []
+  while (connections.length < 3 && connections.at(-1) !== 'close') {
+    connections.push((await client.get('/')).headers.connection)
   }
-)
+  return connections
+}
 
 /** One of the generations of a running server is as is asked for. */
 async function held(pid: number, matches: (generation: Status['generations'][number]) => boolean) {

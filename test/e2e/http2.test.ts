@@ -1,5 +1,5 @@
 /** HTTP/2 sessions on the way out, over TLS and cleartext, and what clients that others wrote say of upgrades. */
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import http2, { type ClientHttp2Session } from 'node:http2'
 import https from 'node:https'
@@ -11,12 +11,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
 import t, { type Test } from 'tap'
 import { Pool } from 'undici'
-import { endSessions, followSessions } from '../../lib/drain-http2.ts'
+import { followSessions } from '../../lib/connections/http2-sessions.ts'
+import { endSessions } from '../../lib/drain/http2.ts'
 import { makeCertificate } from '../helper/certificate.ts'
-import { runGoClient } from '../helper/go-client.ts'
+import { buildGoClient, runGoClient } from '../helper/go-client.ts'
 import { FrameClient, types } from '../helper/http2-frames.ts'
 import { ended, missing, startProgram } from '../helper/program.ts'
 import { count, type Report } from '../helper/report.ts'
+import { rollCall } from '../helper/roll-call.ts'
 import { type Server, startServer } from '../helper/server.ts'
 
 type Kind = 'h2' | 'h2c' | 'allowHTTP1' | 'https'
@@ -64,112 +66,151 @@ async function get(session: ClientHttp2Session, path: string, method = 'GET'): P
   return Buffer.concat(chunks).toString('latin1')
 }
 
-async function drains(server: Server, signal: NodeJS.Signals = 'SIGHUP'): Promise<void> {
+/** @returns when it has begun, by `performance.now()`: a busy machine hears of that later */
+async function drains(server: Server, signal: NodeJS.Signals = 'SIGHUP'): Promise<number> {
   server.kill(signal)
-  await server.line('signal aborted')
+  const { time } = await server.line('signal aborted')
+  return performance.now() - (Date.now() - time)
+}
+
+/** Stories of one drain, which go on at the same time. */
+function together(t: Test, stories: Record<string, (t: Test) => Promise<void>>): Promise<unknown> {
+  t.jobs = Object.keys(stories).length
+  return Promise.all(
+    Object.entries(stories).map(([title, story]) => t.test(title, { buffered: true }, story))
+  )
+}
+
+/** A session that has had an answer, and asks for nothing more, when the drain begins. */
+async function resting(t: Test, client: FrameClient, begun: number): Promise<void> {
+  t.equal(await client.ended(), 'end', 'by FIN')
+  t.ok(performance.now() - begun > 800)
+  t.equal(client.goaways().at(-1), 1)
+}
+
+const size = 8 * 1024 * 1024
+
+async function longStreams(t: Test, session: ClientHttp2Session, answers: Promise<string[]>): Promise<void> {
+  const [stream, download, slow] = (await answers) as [string, string, string]
+  t.equal(stream, 'part 0\npart 1\npart 2\npart 3\npart 4\n')
+  t.equal(download.length, size)
+  t.match(JSON.parse(slow), { generation: 1 })
+  if (!session.destroyed) await once(session, 'close')
+}
+
+function askLong(session: ClientHttp2Session): Promise<string[]> {
+  const routes = ['/stream?ms=drain', `/download?size=${size}`, '/slow?ms=2500']
+  return Promise.all(routes.map(route => get(session, route)))
+}
+
+/** A TCP connection on which nothing has been said. */
+async function silent(t: Test, port: number): Promise<net.Socket> {
+  const socket = net.connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  await once(socket, 'connect')
+  return socket
 }
 
 for (const signal of ['SIGHUP', 'SIGTERM'] as const) {
-  t.test(`on ${signal} h2c gets GOAWAY twice, and a stream in between is served`, async t => {
-    const { server, frames } = await start(t, 'h2c')
-    const client = await frames()
-    client.get(1, '/')
-    await client.answer(1)
+  t.test(`cleartext, on ${signal}`, async t => {
+    const { server, port, frames, session } = await start(t, 'h2c', { spreadTime: 0 })
+    const [client, rest] = [await frames(), await frames()]
+    for (const each of [client, rest]) {
+      each.get(1, '/')
+      await each.answer(1)
+    }
     client.get(3, '/slow?ms=2500')
-    await sleep(50)
-    await drains(server, signal)
-    const first = await client.frame(({ type }) => type === types.goaway)
-    t.match(first, { lastStream: highest, code: 0 })
-    client.get(5, '/')
-    t.match((await client.answer(5)).text, /"generation":1/)
-    client.get(7, '/slow?ms=1500')
-    const second = await client.frame(({ type, lastStream }) => type === types.goaway && lastStream < highest)
-    t.match(second, { lastStream: 7, code: 0 })
-    t.ok(second.time - first.time >= 900, `${second.time - first.time} ms lie between`)
-    await Promise.all([client.answer(3), client.answer(7)])
-    t.equal(await client.ended(), 'end', 'by FIN')
-    t.same(client.goaways(), [highest, 7])
+    const long = await session()
+    const answers = askLong(long)
+    const late = await silent(t, port)
+    await sleep(100) // for all of that to arrive
+    const begun = await drains(server, signal)
+
+    await together(t, {
+      async 'GOAWAY comes twice, and a stream in between is served'(t) {
+        const first = await client.frame(({ type }) => type === types.goaway)
+        t.match(first, { lastStream: highest, code: 0 })
+        client.get(5, '/')
+        t.match((await client.answer(5)).text, /"generation":1/)
+        client.get(7, '/slow?ms=1500')
+        const second = await client.frame(
+          ({ type, lastStream }) => type === types.goaway && lastStream < highest
+        )
+        t.match(second, { lastStream: 7, code: 0 })
+        t.ok(second.time - first.time >= 900, `${second.time - first.time} ms lie between`)
+        await Promise.all([client.answer(3), client.answer(7)])
+        t.equal(await client.ended(), 'end', 'by FIN')
+        t.same(client.goaways(), [highest, 7])
+      },
+      'a session at rest is ended after a second, by FIN': t => resting(t, rest, begun),
+      'long streams are served to their end': t => longStreams(t, long, answers),
+      async 'a connection that speaks late is served, and told twice'(t) {
+        const client = new FrameClient(late)
+        client.get(1, '/')
+        t.match((await client.answer(1)).text, /"generation":1/)
+        t.equal(await client.ended(), 'end')
+        t.equal(client.frames[0]?.type, types.settings, 'which must come first')
+      }
+    })
     if (signal === 'SIGTERM') t.same(await server.exit(), { code: 0, signal: null })
     else await server.line('generation retired')
   })
 }
 
-t.test(
-  'over TLS the request that comes first is the last one, and GOAWAY is out before its answer',
-  async t => {
-    const { server, frames } = await start(t, 'h2')
-    const client = await frames()
-    client.get(1, '/')
-    await client.answer(1)
-    await drains(server)
-    await sleep(100)
-    t.same(client.goaways(), [], 'no GOAWAY that would make the server deaf')
-    client.get(3, '/slow?ms=100')
-    const goaway = await client.frame(({ type }) => type === types.goaway)
-    t.match(goaway, { lastStream: 3, code: 0 })
-    const answer = await client.answer(3)
-    t.match(answer.text, /"generation":1/)
-    t.ok(client.frames.indexOf(goaway) < client.frames.indexOf(answer))
-    t.equal(await client.ended(), 'end', 'by FIN')
-    await server.line('generation retired')
+t.test('over TLS', async t => {
+  const { server, port, frames, session } = await start(t, 'h2', { spreadTime: 0 })
+  const [one, many, rest] = [await frames(), await frames(), await frames()]
+  for (const each of [one, rest]) {
+    each.get(1, '/')
+    await each.answer(1)
   }
-)
+  many.get(1, '/slow?ms=2500') // open until the others are answered
+  const long = await session()
+  const answers = askLong(long)
+  const late = await silent(t, port)
+  await sleep(100) // for all of that to arrive
+  const begun = await drains(server)
 
-t.test(
-  'over TLS requests that come together are all served, and GOAWAY is out before the last answer',
-  async t => {
-    const { server, frames } = await start(t, 'h2')
-    const client = await frames()
-    client.get(1, '/slow?ms=1500') // open until the others are answered
-    await sleep(50)
-    await drains(server)
-    client.get(3, '/slow?ms=300')
-    client.get(5, '/')
-    client.get(7, '/slow?ms=100')
-    const answers = await Promise.all([1, 3, 5, 7].map(stream => client.answer(stream)))
-    for (const { text } of answers) t.match(text, /"generation":1/)
-    t.same(client.goaways(), [7])
-    const goaway = client.frames.findIndex(({ type }) => type === types.goaway)
-    const ends = answers.map(answer => client.frames.indexOf(answer)).sort((a, b) => a - b)
-    t.ok(ends.at(-2)! < goaway && goaway < ends.at(-1)!, 'one answer is behind GOAWAY')
-    t.equal(await client.ended(), 'end', 'by FIN')
-    await server.line('generation retired')
-  }
-)
+  await together(t, {
+    async 'the request that comes first is the last one, and GOAWAY is out before its answer'(t) {
+      await sleep(100)
+      t.same(one.goaways(), [], 'no GOAWAY that would make the server deaf')
+      one.get(3, '/slow?ms=100')
+      const goaway = await one.frame(({ type }) => type === types.goaway)
+      t.match(goaway, { lastStream: 3, code: 0 })
+      const answer = await one.answer(3)
+      t.match(answer.text, /"generation":1/)
+      t.ok(one.frames.indexOf(goaway) < one.frames.indexOf(answer))
+      t.equal(await one.ended(), 'end', 'by FIN')
+    },
+    async 'requests that come together are all served, and GOAWAY is out before the last answer'(t) {
+      many.get(3, '/slow?ms=300')
+      many.get(5, '/')
+      many.get(7, '/slow?ms=100')
+      const answers = await Promise.all([1, 3, 5, 7].map(stream => many.answer(stream)))
+      for (const { text } of answers) t.match(text, /"generation":1/)
+      t.same(many.goaways(), [7])
+      const goaway = many.frames.findIndex(({ type }) => type === types.goaway)
+      const ends = answers.map(answer => many.frames.indexOf(answer)).sort((a, b) => a - b)
+      t.ok(ends.at(-2)! < goaway && goaway < ends.at(-1)!, 'one answer is behind GOAWAY')
+      t.equal(await many.ended(), 'end', 'by FIN')
+    },
+    'a session at rest is ended after a second, by FIN': t => resting(t, rest, begun),
+    'long streams are served to their end': t => longStreams(t, long, answers),
+    async 'a handshake that ends during the drain is served, and told'(t) {
+      const socket = secure({ socket: late }, 'h2')
+      await once(socket, 'secureConnect')
+      const client = new FrameClient(socket)
+      client.get(1, '/')
+      t.match((await client.answer(1)).text, /"generation":1/)
+      t.equal(await client.ended(), 'end')
+      t.equal(client.goaways().at(-1), 1)
+    }
+  })
+  await server.line('generation retired')
+})
 
 for (const kind of ['h2', 'h2c'] as const) {
-  t.test(`${kind}: a session at rest is ended after a second, by FIN`, async t => {
-    const { server, frames } = await start(t, kind)
-    const client = await frames()
-    client.get(1, '/')
-    await client.answer(1)
-    await drains(server)
-    const begun = performance.now()
-    t.equal(await client.ended(), 'end')
-    t.ok(performance.now() - begun > 800)
-    t.equal(client.goaways().at(-1), 1)
-    await server.line('generation retired')
-  })
-
-  t.test(`${kind}: long streams are served to their end`, async t => {
-    const { server, session } = await start(t, kind)
-    const one = await session()
-    const size = 8 * 1024 * 1024
-    const answers = Promise.all([
-      get(one, '/stream?ms=drain'),
-      get(one, `/download?size=${size}`),
-      get(one, '/slow?ms=2500')
-    ])
-    await sleep(100)
-    await drains(server)
-    const [stream, download, slow] = await answers
-    t.equal(stream, 'part 0\npart 1\npart 2\npart 3\npart 4\n')
-    t.equal(download.length, size)
-    t.match(JSON.parse(slow), { generation: 1 })
-    if (!one.destroyed) await once(one, 'close')
-    await server.line('generation retired')
-  })
-
   t.test(`${kind}: at the deadline an open stream fails and the session ends`, async t => {
     const { server, session } = await start(t, kind, { drainTimeout: 1_500 })
     const one = await session()
@@ -194,38 +235,6 @@ for (const kind of ['h2', 'h2c'] as const) {
     t.ok(performance.now() - begun < 5_000)
   })
 }
-
-t.test('a handshake that ends during the drain is served, and told', async t => {
-  const { server, port } = await start(t, 'h2')
-  const socket = net.connect(port, '127.0.0.1')
-  t.teardown(() => socket.destroy())
-  await once(socket, 'connect')
-  await sleep(50)
-  await drains(server)
-  const late = secure({ socket }, 'h2')
-  await once(late, 'secureConnect')
-  const client = new FrameClient(late)
-  client.get(1, '/')
-  t.match((await client.answer(1)).text, /"generation":1/)
-  t.equal(await client.ended(), 'end')
-  t.equal(client.goaways().at(-1), 1)
-  await server.line('generation retired')
-})
-
-t.test('a cleartext connection that speaks late is served, and told twice', async t => {
-  const { server, port } = await start(t, 'h2c')
-  const socket = net.connect(port, '127.0.0.1')
-  t.teardown(() => socket.destroy())
-  await once(socket, 'connect')
-  await sleep(50)
-  await drains(server)
-  const client = new FrameClient(socket)
-  client.get(1, '/')
-  t.match((await client.answer(1)).text, /"generation":1/)
-  t.equal(await client.ended(), 'end')
-  t.equal(client.frames[0]?.type, types.settings, 'which must come first')
-  await server.line('generation retired')
-})
 
 t.test('with allowHTTP1 each kind is told in its own words', async t => {
   const { server, port, frames } = await start(t, 'allowHTTP1')
@@ -277,11 +286,13 @@ interface Load {
   readonly t: Test
   readonly origin: string
   readonly done: AbortSignal
+  /** Of those that tell. */
+  readonly onAnswer: (generation: number, who: string) => void
 }
 
 const loads: {
   readonly title: string
-  readonly kind: Kind
+  readonly kind: Exclude<Kind, 'allowHTTP1'>
   readonly command?: string
   readonly run: (load: Load) => Promise<Report>
 }[] = [
@@ -312,33 +323,52 @@ const loads: {
   }
 ]
 
-for (const { title, kind, command, run } of loads) {
-  const skip = command === undefined ? false : missing(command)
-  t.test(title, { skip, timeout: 120_000 + upgrades * 20_000 }, async t => {
-    const { server, origin } = await start(t, kind)
-    const controller = new AbortController()
-    t.teardown(() => controller.abort())
-    const [report] = await Promise.all([
-      run({ t, origin, done: controller.signal }),
-      upgradeAll().finally(() => controller.abort())
-    ])
-    t.comment(JSON.stringify(report))
-    t.same(report.failures, {}, 'no failure')
-    t.ok(report.answers > upgrades, 'there was load')
-    if (report.generations) t.equal(Object.keys(report.generations).length, upgrades + 1)
+t.test('clients that others wrote, all at once', { timeout: 120_000 + upgrades * 20_000 }, async t => {
+  const kinds = ['https', 'h2', 'h2c'] as const
+  const servers = new Map(await Promise.all(kinds.map(async kind => [kind, await start(t, kind)] as const)))
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal)
+  t.teardown(() => controller.abort())
+  const done = controller.signal
+  const { note: onAnswer, complete } = rollCall(1) // undici alone tells
+  const present = loads.filter(({ command }) => command === undefined || !missing(command))
+  if (!missing('go')) await buildGoClient()
+  const running = present.map(({ kind, run }) =>
+    run({ t, origin: servers.get(kind)!.origin, done, onAnswer })
+  )
+  await upgradeAll().finally(() => controller.abort())
+  const reports = await Promise.all(running)
+
+  for (const load of loads) {
+    const skip = load.command === undefined ? false : missing(load.command)
+    await t.test(load.title, { skip }, async t => {
+      const report = reports[present.indexOf(load)]!
+      t.comment(JSON.stringify(report))
+      t.same(report.failures, {}, 'no failure')
+      t.ok(report.answers > upgrades, 'there was load')
+      if (report.generations) t.equal(Object.keys(report.generations).length, upgrades + 1)
+    })
+  }
+  for (const { server } of servers.values()) {
     server.kill('SIGTERM')
     t.same(await server.exit(), { code: 0, signal: null })
+  }
 
-    async function upgradeAll(): Promise<void> {
-      await sleep(500)
-      for (let generation = 1; generation <= upgrades; generation++) {
-        await server.reload()
-        await server.line('generation retired', line => line.generation === generation)
-      }
-      await sleep(300)
+  async function upgradeAll(): Promise<void> {
+    await complete(1)
+    await sleep(500)
+    for (let generation = 1; generation <= upgrades; generation++) {
+      await Promise.all(
+        Array.from(servers.values(), async ({ server }) => {
+          await server.reload()
+          await server.line('generation retired', line => line.generation === generation)
+        })
+      )
+      await complete(generation + 1)
     }
-  })
-}
+    await sleep(300)
+  }
+})
 
 /**
  * It never connects again: what it had not sent when GOAWAY came counts as failed there, and so does what crossed
@@ -410,7 +440,7 @@ async function runCurl({ t, origin, done }: Load): Promise<Report> {
  * undici 7 destroys the connection with any GOAWAY, and fails what is open on it, though RFC 9113 6.8 says that streams
  * up to the last identifier may still complete. One request is open on a connection; nothing else may fail.
  */
-async function runUndici({ t, origin, done }: Load): Promise<Report> {
+async function runUndici({ t, origin, done, onAnswer }: Load): Promise<Report> {
   const report = {
     answers: 0,
     failures: {} as Record<string, number>,
@@ -440,6 +470,7 @@ async function runUndici({ t, origin, done }: Load): Promise<Report> {
         if (echoed !== sent) throw new Error('the answer to another request')
         report.answers++
         report.generations[generation] = (report.generations[generation] ?? 0) + 1
+        onAnswer(generation, 'undici')
       } catch (error) {
         const { message, code } = error as NodeJS.ErrnoException
         count(report.failures, `${code}: ${message}`)

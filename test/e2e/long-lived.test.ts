@@ -40,45 +40,40 @@ function isEnd({ msg }: LogLine): boolean {
 for (const plain of [false, true]) {
   const kind = plain ? 'a WebSocket of ws alone' : 'a WebSocket of @fastify/websocket'
 
-  t.test(`${kind} is told 1012 on an upgrade, behind all messages`, async t => {
+  t.test(`${kind} is told to go, and the application hears of it before its process ends`, async t => {
     const server = startServer(t, { fixture, release: { plain, goodbye: true } })
     const port = await server.port()
-    const { socket, messages, closed } = await talk(t, port)
-    await server.reload()
-    t.match(await closed, { code: 1012, reason: 'service restart' })
-    t.same(messages, ['{"generation":1}', '{"goodbye":"upgrade"}'])
-    t.match(await server.line('drained'), { told: 1, cut: 0 })
-    t.match(await server.line('generation retired'), { generation: 1, code: 0 })
-    socket.terminate()
-    t.same((await talk(t, port)).messages, ['{"generation":2}'], 'who comes again meets the new generation')
-  })
 
-  t.test(`${kind} is told 1001 on a shutdown`, async t => {
-    const server = startServer(t, { fixture, release: { plain } })
-    const { closed } = await talk(t, await server.port())
-    server.kill('SIGTERM')
-    t.match(await closed, { code: 1001, reason: 'going away' })
-    t.same(await server.exit(), { code: 0, signal: null })
-  })
+    await t.test('1012 on an upgrade, behind all messages', async t => {
+      const { messages, closed } = await talk(t, port)
+      await server.reload()
+      t.match(await closed, { code: 1012, reason: 'service restart' })
+      t.same(messages, ['{"generation":1}', '{"goodbye":"upgrade"}'])
+      t.match(await server.line('drained'), { told: 1, finished: 1, cut: 0 })
+      t.match(await server.line('generation retired'), { generation: 1, code: 0 })
+    })
 
-  t.test(`the application hears that ${kind} has ended before the process does`, async t => {
-    const server = startServer(t, { fixture, release: { plain } })
-    const port = await server.port()
-    await server.reload()
-    await server.line('generation retired', ({ generation }) => generation === 1)
-    const { closed } = await talk(t, port)
-    await server.reload()
-    t.match(await closed, { code: 1012 })
-    await server.line('generation retired', ({ generation }) => generation === 2)
-    t.match(
-      server.lines.filter(isEnd),
-      [{ generation: 2, code: 1012 }],
-      'in a generation that ends as a process'
-    )
-    await talk(t, port)
-    server.kill('SIGTERM')
-    await once(server.child, 'close')
-    t.match(server.lines.filter(isEnd).at(-1), { generation: 3, code: 1001 }, 'on a shutdown')
+    await t.test('also in a generation that ends as a process', async t => {
+      const { messages, closed } = await talk(t, port)
+      t.same(messages, ['{"generation":2}'], 'who comes again meets the new generation')
+      await server.reload()
+      t.match(await closed, { code: 1012 })
+      await server.line('generation retired', ({ generation }) => generation === 2)
+      t.match(server.lines.filter(isEnd), [
+        { generation: 1, code: 1012 },
+        { generation: 2, code: 1012 }
+      ])
+    })
+
+    await t.test('1001 on a shutdown', async t => {
+      const { closed } = await talk(t, port)
+      const outputEnded = once(server.child, 'close')
+      server.kill('SIGTERM')
+      t.match(await closed, { code: 1001, reason: 'going away' })
+      t.same(await server.exit(), { code: 0, signal: null })
+      await outputEnded
+      t.match(server.lines.filter(isEnd).at(-1), { generation: 3, code: 1001 })
+    })
   })
 
   t.test(`${kind} whose client does not answer is cut at the deadline`, async t => {
@@ -90,16 +85,17 @@ for (const plain of [false, true]) {
     let received = Buffer.alloc(0)
     socket.on('data', chunk => (received = Buffer.concat([received, chunk])))
     await once(socket, 'data')
+    const ended = once(socket, 'end')
     const begun = performance.now()
     await server.reload()
-    await once(socket, 'end')
+    await ended
     t.ok(performance.now() - begun >= 1_400, 'it had the whole time')
     t.same(
       [...received.subarray(-19, -15)],
       [0x88, 17, 0x03, 0xf4],
       'the last frame is a close frame with 1012'
     )
-    t.match(await server.line('cutting detached connections'), { detached: 1 })
+    t.match(await server.line('cutting detached connections'), { reason: 'upgrade', detached: 1 })
     await server.line('generation retired')
   })
 }
@@ -185,7 +181,7 @@ t.test('onDrain may end event streams in its own words, and WebSockets are told 
   t.equal(await stream.text(), 'data: generation 1\n\nretry: 10\nevent: goodbye\ndata: upgrade\n\n')
   t.ok((await closed).at - begun >= 300)
   await server.line('said goodbye')
-  t.match(await server.line('drained'), { told: 1, cut: 0 })
+  t.match(await server.line('drained'), { told: 1, cut: 0, kinds: { webSocket: { finished: 1 } } })
 })
 
 t.test('an onDrain hook that fails is logged, and the drain goes on', async t => {

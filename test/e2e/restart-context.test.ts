@@ -4,7 +4,7 @@ import path from 'node:path'
 import t, { type Test } from 'tap'
 import { temporaryFolder } from '../helper/folder.ts'
 import { Client } from '../helper/http-client.ts'
-import { startServer } from '../helper/server.ts'
+import { fastify, startServer } from '../helper/server.ts'
 
 const fixture = path.resolve(import.meta.dirname, '../fixture/server.js')
 const modules = path.resolve(import.meta.dirname, '../../node_modules')
@@ -25,7 +25,8 @@ function releases(t: Test) {
       path.join(folder, 'server.mjs'),
       `const which = '${release}'\n${readFileSync(fixture, 'utf8').replace("version = '1'", 'version = which')}`
     )
-    for (const name of ['fastify', 'fastify-plugin', 'close-with-grace']) {
+    symlinkSync(fastify, path.join(folder, 'node_modules/fastify'))
+    for (const name of ['fastify-plugin', 'close-with-grace']) {
       symlinkSync(path.join(modules, name), path.join(folder, 'node_modules', name))
     }
     cpSync(path.join(root, 'dist'), path.join(folder, 'node_modules/fastify-graceful-upgrade/dist'), {
@@ -58,7 +59,7 @@ t.test('flipping current -> releases/2 is a deployment, whichever way the server
     const server = startServer(t, { command: ['bash', '-c', way(current), process.execPath] })
     const port = await server.port()
     t.match(await ask(port, '/'), { version: '1' }, title)
-    for (const release of ['2', '3']) {
+    for (const release of title.startsWith('cd current && node server') ? ['2', '3'] : ['2']) {
       flip(release)
       await server.reload()
       await server.line('generation retired')
@@ -113,7 +114,7 @@ t.test('flags and arguments are kept, --inspect moves to a free port', async t =
   t.notMatch(server.stderr(), /address already in use/)
 })
 
-t.test('a directory that is gone makes the upgrade fail, not the server', async t => {
+t.test('a directory that is gone, or has become a file, makes the upgrade fail, not the server', async t => {
   const directory = temporaryFolder(t)
   const inner = path.join(directory, 'inner')
   mkdirSync(inner)
@@ -123,8 +124,13 @@ t.test('a directory that is gone makes the upgrade fail, not the server', async 
   server.kill('SIGHUP')
   t.match(await server.line('upgrade failed'), { err: { code: /GRACEFUL_UPGRADE_(SPAWN_FAILED|EXITED)/ } })
   t.match(await ask(port, '/'), { generation: 1 })
+  writeFileSync(inner, '') // which makes spawn() itself throw
+  server.kill('SIGHUP')
+  t.match(await server.line('upgrade failed'), { err: { code: 'GRACEFUL_UPGRADE_SPAWN_FAILED' } })
+  t.match(await ask(port, '/'), { generation: 1 })
+  rmSync(inner)
   mkdirSync(inner)
-  t.match(await server.reload(), { generation: 3 })
+  t.match(await server.reload(), { generation: 4 })
 })
 
 t.test('a program that changes its directory before this package is loaded', async t => {
@@ -133,24 +139,9 @@ t.test('a program that changes its directory before this package is loaded', asy
     const start = `cd ${path.dirname(fixture)}; ${before} exec "$0" --import '${chdir}' ./server.js`
     const server = startServer(t, { command: ['bash', '-c', start, process.execPath] })
     await server.port()
-    for (const generation of [2, 3]) {
+    for (const generation of before === '' ? [2, 3] : [2]) {
       t.match(await server.reload(), { generation })
       await server.line('generation retired')
     }
   }
 })
-
-t.test(
-  'a directory that has become a file makes spawn() itself throw, which is an upgrade that failed',
-  async t => {
-    const inner = path.join(temporaryFolder(t), 'inner')
-    mkdirSync(inner)
-    const server = startServer(t, { cwd: inner })
-    const port = await server.port()
-    rmSync(inner, { recursive: true })
-    writeFileSync(inner, '')
-    server.kill('SIGHUP')
-    t.match(await server.line('upgrade failed'), { err: { code: 'GRACEFUL_UPGRADE_SPAWN_FAILED' } })
-    t.match(await ask(port, '/'), { generation: 1 })
-  }
-)

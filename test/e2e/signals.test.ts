@@ -1,9 +1,10 @@
+/** What signals do to a server that is its own master; `supervised-signals.test.ts` has the other kind. */
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Client } from '../helper/http-client.ts'
 import { fixtures, startServer } from '../helper/server.ts'
-import { ends, inFlight } from '../helper/supervised.ts'
+import { ends, half, inFlight } from '../helper/supervised.ts'
 import { noTerminal, startInTerminal } from '../helper/terminal.ts'
 
 /** A server after so many upgrades, with a request in flight. */
@@ -19,42 +20,50 @@ async function start(t: Test, { upgrades = 0, ms = 'drain' as number | 'drain' }
   return { server, port, request }
 }
 
-for (const upgrades of [0, 2]) {
-  const where = upgrades === 0 ? 'in the first generation' : 'with a worker'
+t.test('in the first generation SIGTERM drains, runs onClose and ends with code 0', async t => {
+  const { server, request } = await start(t, {})
+  server.kill('SIGTERM')
+  t.match(await request.answer, { status: 200, headers: { connection: 'close' } })
+  t.same(await server.exit(), { code: 0, signal: null })
+  t.equal(server.lines.filter(({ msg }) => msg === 'onClose hook').length, 1)
+})
 
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    t.test(`${where} ${signal} drains, runs onClose and ends with code 0`, async t => {
-      const { server, request } = await start(t, { upgrades })
-      server.kill(signal)
-      t.match(await request.answer, { status: 200, headers: { connection: 'close' } })
-      t.same(await server.exit(), { code: 0, signal: null })
-      t.equal(server.lines.filter(({ msg }) => msg === 'onClose hook').length, upgrades + 1)
-    })
-  }
+t.test('in the first generation SIGINT does so, and counts once where npm passes it on besides', async t => {
+  const { server, request } = await start(t, {})
+  server.kill('SIGINT')
+  await sleep(10)
+  server.kill('SIGINT')
+  t.match(await request.answer, { status: 200, headers: { connection: 'close' } })
+  t.same(await server.exit(), { code: 0, signal: null })
+  t.equal(server.lines.filter(({ msg }) => msg === 'onClose hook').length, 1)
+})
+
+for (const [signal, to] of [
+  ['SIGTERM', 'the master'],
+  ['SIGINT', 'the whole group, as from Ctrl-C or systemd,']
+] as const) {
+  t.test(`with a worker ${signal} to ${to} counts once, runs onClose and ends with code 0`, async t => {
+    const { server, request } = await start(t, { upgrades: 1 })
+    process.kill(to === 'the master' ? server.pid : -server.pid, signal)
+    t.match(await request.answer, { status: 200, headers: { connection: 'close' } })
+    t.same(await server.exit(), { code: 0, signal: null })
+    t.equal(server.lines.filter(({ msg }) => msg === 'onClose hook').length, 2)
+  })
 }
+
+t.test('a second signal ends everything at once with code 1', async t => {
+  const { server, request } = await start(t, { ms: 25_000 })
+  server.kill('SIGTERM')
+  await server.line('signal aborted', ({ reason }) => reason === 'close')
+  await sleep(400) // earlier than 200 ms it would be the same one, passed on by somebody
+  server.kill('SIGTERM')
+  t.match(await server.line('second signal, ending at once'), { signal: 'SIGTERM' })
+  t.same(await server.exit(), { code: 1, signal: null })
+  t.match(await request.failure, /eof|reset/)
+})
 
 for (const upgrades of [0, 1]) {
   const where = upgrades === 0 ? 'in the first generation' : 'with a worker'
-
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    t.test(`${where} ${signal} to the whole group, as from Ctrl-C or systemd, counts once`, async t => {
-      const { server, request } = await start(t, { upgrades })
-      process.kill(-server.pid, signal)
-      t.match(await request.answer, { status: 200, headers: { connection: 'close' } })
-      t.same(await server.exit(), { code: 0, signal: null })
-    })
-  }
-
-  t.test(`${where} a second signal ends everything at once with code 1`, async t => {
-    const { server, request } = await start(t, { upgrades, ms: 25_000 })
-    server.kill('SIGTERM')
-    await server.line('signal aborted', ({ reason }) => reason === 'close')
-    await sleep(400) // earlier than 200 ms it would be the same one, passed on by somebody
-    server.kill('SIGTERM')
-    t.match(await server.line('second signal, ending at once'), { signal: 'SIGTERM' })
-    t.same(await server.exit(), { code: 1, signal: null })
-    t.match(await request.failure, /eof|reset/)
-  })
 
   t.test(`${where} an uncaught error is logged and drains the process that threw`, async t => {
     const { server, port, request } = await start(t, { upgrades })
@@ -90,8 +99,8 @@ for (const when of ['EARLY', 'LATE']) {
       t.same(await server.exit(), { code: 0, signal: null })
       t.equal(
         server.lines.filter(({ msg }) => msg === 'close-with-grace of the application').length,
-        1,
-        'in the worker'
+        2,
+        'in the worker that made way, and in the one that was there'
       )
     }
   )
@@ -157,6 +166,52 @@ t.test('a signal while an upgrade is under way ends both generations', async t =
   t.same(await server.exit(), { code: 0, signal: null })
   await ends(pid)
 })
+
+t.test('SIGHUP while the application closes itself starts nothing', async t => {
+  const server = startServer(t, {})
+  const port = await server.port()
+  const request = half(port)
+  await request.begun
+  await new Client({ host: '127.0.0.1', port }).post('/close', '', { Connection: 'close' })
+  await server.line('signal aborted')
+  server.kill('SIGHUP')
+  t.match(await server.line('upgrade refused'), { err: { code: 'GRACEFUL_UPGRADE_NOT_SERVING' } })
+  await request.finish()
+  t.equal(await request.failure, 'none')
+  t.match(await server.exit(), { signal: null })
+  t.equal(server.lines.filter(({ msg }) => msg === 'generation spawned').length, 0)
+})
+
+t.test('a worker that has closed its instances still hears of the end', async t => {
+  const server = startServer(t, { release: { stayAlive: true } })
+  const address = { host: '127.0.0.1', port: await server.port() }
+  server.deploy({ stayAlive: true })
+  await server.reload()
+  await server.line('generation retired')
+  await new Client(address).post('/close', '', { Connection: 'close' })
+  await server.line('onClose hook', ({ pid }) => pid !== server.pid)
+  await sleep(100) // it is closed a little later
+  server.kill('SIGTERM')
+  t.same(await server.exit(), { code: 0, signal: null })
+})
+
+t.test(
+  'app.close() and a signal in the same drain end, with a request on the second server for localhost',
+  async t => {
+    const server = startServer(t, {
+      release: { dualLocalhost: true, listen: [{ port: 0, host: 'localhost' }] }
+    })
+    const { bound } = await server.line('listening on')
+    const request = half(bound[0].port, '::1')
+    await request.begun
+    await new Client({ host: '127.0.0.1', port: bound[0].port }).post('/close', '', { Connection: 'close' })
+    await server.line('signal aborted')
+    server.kill('SIGTERM')
+    await request.finish()
+    t.equal(await request.failure, 'none')
+    t.same(await server.exit(), { code: 0, signal: null })
+  }
+)
 
 t.test('closing the terminal ends the server instead of upgrading it', { skip: noTerminal }, async t => {
   const terminal = await startInTerminal(t, [process.execPath, path.join(fixtures, 'server.js')])

@@ -1,33 +1,44 @@
-/** What signals do to a supervised server, from a shell, a terminal and an init; `supervised-init.test.ts` has it as one. */
+/** What signals do to a supervised server, from a shell and a terminal; `supervised-pid-1.test.ts` has it as PID 1. */
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { signalSpread } from '../../lib/signals.js'
-import { cli, fixtures, startServer } from '../helper/server.ts'
-import { ask, ends, inFlight, untilRefused } from '../helper/supervised.ts'
+import { isAlive } from '../../lib/is-alive.js'
+import { signalSpread } from '../../lib/signals/signal-listeners.js'
+import { Client } from '../helper/http-client.ts'
+import { cli, fixtures, isRunning, startServer } from '../helper/server.ts'
+import { ask, ends, half, hasLoaded, inFlight, untilRefused } from '../helper/supervised.ts'
 import { noTerminal, startInTerminal } from '../helper/terminal.ts'
 
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  for (const to of ['the master', 'the whole group, as Ctrl-C and systemd do'] as const) {
-    t.test(`${signal} to ${to}: the request in flight is answered, and the code is 0`, async t => {
-      const server = startServer(t, { supervised: [] })
-      const port = await server.port()
+for (const [signal, to, upgrades] of [
+  ['SIGTERM', 'the master', 1],
+  ['SIGTERM', 'the whole group, as systemd sends it', 0],
+  ['SIGINT', 'the whole group, as Ctrl-C does', 1]
+] as const) {
+  t.test(`${signal} to ${to}: the request in flight is answered, and the code is 0`, async t => {
+    const server = startServer(t, { supervised: [] })
+    const port = await server.port()
+    for (let upgrade = 0; upgrade < upgrades; upgrade++) {
       await server.reload()
       await server.line('generation retired')
-      const { pid } = await ask(port)
-      const request = inFlight(port, 'drain')
-      await request.begun
-      process.kill(to === 'the master' ? server.pid : -server.pid, signal)
-      t.equal(await request.failure, 'none')
-      t.same(await server.exit(), { code: 0, signal: null })
-      await ends(pid)
-      t.equal(server.lines.filter(({ msg }) => msg === 'onClose hook').length, 2, 'once in each generation')
-      t.same(
-        server.lines.filter(({ level }) => level > 30),
-        []
-      )
-    })
-  }
+    }
+    const { pid } = await ask(port)
+    const request = inFlight(port, 'drain')
+    await request.begun
+    process.kill(to === 'the master' ? server.pid : -server.pid, signal)
+    t.equal(await request.failure, 'none')
+    t.same(await server.exit(), { code: 0, signal: null })
+    await ends(pid)
+    t.equal(
+      server.lines.filter(({ msg }) => msg === 'onClose hook').length,
+      upgrades + 1,
+      'once in each generation'
+    )
+    t.same(
+      server.lines.filter(({ level }) => level > 30),
+      []
+    )
+  })
 }
 
 for (const to of ['the master', 'the whole group'] as const) {
@@ -35,10 +46,11 @@ for (const to of ['the master', 'the whole group'] as const) {
     const server = startServer(t, { supervised: [], release: { neverListens: true } })
     const { bound } = await server.line('listening on')
     const { port } = bound[0]
-    const request = inFlight(port, 2_000)
+    const request = half(port)
     await request.begun
     process.kill(to === 'the master' ? server.pid : -server.pid, 'SIGTERM')
     t.equal(await Promise.race([request.failure, untilRefused(port)]), undefined, 'nobody waits in vain')
+    await request.finish()
     t.equal(await request.failure, 'none')
     t.same(await server.exit(), { code: 0, signal: null })
     t.same(
@@ -47,6 +59,43 @@ for (const to of ['the master', 'the whole group'] as const) {
     )
   })
 }
+
+for (const way of [
+  'SIGTERM to the master, which npm passes on besides',
+  'SIGTERM to its worker',
+  'app.close() in a worker'
+]) {
+  t.test(`${way}: new connections are refused while the last request is answered`, async t => {
+    const server = startServer(t, { supervised: [] })
+    const port = await server.port()
+    const { pid } = await ask(port)
+    const request = half(port)
+    await request.begun
+    if (way === 'app.close() in a worker')
+      await new Client({ host: '127.0.0.1', port }).post('/close', '', { Connection: 'close' })
+    else process.kill(way === 'SIGTERM to its worker' ? pid : server.pid, 'SIGTERM')
+    if (way === 'SIGTERM to the master, which npm passes on besides') {
+      await sleep(10)
+      server.kill('SIGTERM')
+    }
+    t.equal(await Promise.race([request.failure, untilRefused(port)]), undefined)
+    await request.finish()
+    t.equal(await request.failure, 'none')
+    t.same(await server.exit(), { code: 0, signal: null })
+  })
+}
+
+t.test(
+  'a master that shall not take SIGTERM for its application does not leave the worker behind',
+  async t => {
+    const server = startServer(t, { supervised: ['--close-signals', 'false'] })
+    const { pid } = await ask(await server.port())
+    server.kill('SIGTERM')
+    await server.exit()
+    await ends(pid)
+    t.notOk(isRunning(pid))
+  }
+)
 
 t.test('SIGTERM while an instance listens and another one boots does not wait for the boot', async t => {
   const options = { drainTimeout: 600_000 }
@@ -135,6 +184,26 @@ t.test('SIGUSR2 reaches the worker that serves, and never ends the master', asyn
   t.match(await ask(port), { generation: 2 })
 })
 
+t.test(
+  'SIGUSR2 in an upgrade whose serving generation is dead: the next one serves all the same',
+  async t => {
+    const server = startServer(t, { supervised: [] })
+    const port = await server.port()
+    const { pid } = await ask(port)
+    server.deploy({ boot: 'held' })
+    server.kill('SIGHUP')
+    await server.line('generation spawned', ({ generation }) => generation === 2)
+    process.kill(pid, 'SIGKILL')
+    while (isAlive(pid)) await sleep(20) // until the master has waited for it
+    server.kill('SIGUSR2')
+    const waiting = ask(port)
+    server.deploy({})
+    t.match(await waiting, { generation: 2 })
+    server.kill('SIGTERM')
+    t.same(await server.exit(), { code: 0, signal: null })
+  }
+)
+
 t.test('SIGUSR2 that a worker has no use for ends the worker, which is replaced', async t => {
   const server = startServer(t, { supervised: [] })
   const port = await server.port()
@@ -143,33 +212,48 @@ t.test('SIGUSR2 that a worker has no use for ends the worker, which is replaced'
   t.match(await ask(port), { generation: 2 })
 })
 
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGUSR2', 'SIGHUP'] as const) {
-  t.test(`${signal} while the first generation boots`, async t => {
-    const server = startServer(t, { supervised: [], release: { boot: 'slow' } })
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
+  t.test(`${signal} while the first generation boots ends it`, async t => {
+    const server = startServer(t, { supervised: [], release: { boot: 'held' } })
     const { pid } = await server.line('generation spawned')
     server.kill(signal)
-    switch (signal) {
-      case 'SIGTERM':
-      case 'SIGINT':
-      case 'SIGQUIT':
-        t.same(await server.exit(), { code: signal === 'SIGQUIT' ? 1 : 0, signal: null })
-        await ends(pid)
-        t.same(
-          server.lines
-            .filter(({ msg, level }) => /ready|failed/.test(msg) || level > 30)
-            .map(({ msg }) => msg),
-          signal === 'SIGQUIT' ? ['ending at once'] : []
-        )
-        break
-      case 'SIGHUP':
-        t.match(await server.line('upgrade refused'), { err: { code: 'GRACEFUL_UPGRADE_IN_PROGRESS' } })
-        t.match(await server.line('generation ready'), { generation: 1 })
-        break
-      case 'SIGUSR2':
-        t.match(await server.line('generation ready'), { generation: 1 }, 'has no effect')
-    }
+    t.same(await server.exit(), { code: signal === 'SIGQUIT' ? 1 : 0, signal: null })
+    await ends(pid)
+    t.same(
+      server.lines.filter(({ msg, level }) => /ready|failed/.test(msg) || level > 30).map(({ msg }) => msg),
+      signal === 'SIGQUIT' ? ['ending at once'] : []
+    )
   })
 }
+
+t.test('SIGHUP while the first generation boots is refused, and SIGUSR2 has no effect', async t => {
+  const server = startServer(t, { supervised: [], release: { boot: 'held' } })
+  await server.line('generation spawned')
+  server.kill('SIGUSR2')
+  server.kill('SIGHUP')
+  t.match(await server.line('upgrade refused'), { err: { code: 'GRACEFUL_UPGRADE_IN_PROGRESS' } })
+  server.deploy({})
+  t.match(await server.line('generation ready'), { generation: 1 })
+})
+
+t.test(
+  'SIGHUP to a generation that boots does not end it',
+  { skip: !existsSync('/proc/self/status') },
+  async t => {
+    const server = startServer(t, { supervised: [] })
+    const port = await server.port()
+    server.deploy({ boot: 'held' })
+    server.kill('SIGHUP')
+    const { pid } = await server.line('generation spawned', ({ generation }) => generation === 2)
+    await hasLoaded(pid)
+    process.kill(pid, 'SIGHUP')
+    t.match(await server.line('upgrade refused'), { err: { code: 'GRACEFUL_UPGRADE_IN_PROGRESS' } })
+    server.deploy({})
+    t.match(await server.line('generation ready'), { generation: 2 })
+    await server.line('generation retired')
+    t.match(await ask(port), { pid })
+  }
+)
 
 t.test(
   'SIGTERM in the middle of an upgrade ends both generations, the one that serves gracefully',
@@ -189,33 +273,26 @@ t.test(
   }
 )
 
-for (const upgrades of [0, 1]) {
-  t.test(
-    `the worker goes on as its own master if the master is killed, after ${upgrades} upgrades`,
-    async t => {
-      const server = startServer(t, { supervised: [] })
-      const port = await server.port()
-      for (let upgrade = 0; upgrade < upgrades; upgrade++) {
-        await server.reload()
-        await server.line('generation retired')
-      }
-      const { pid, generation } = await ask(port)
-      server.kill('SIGKILL')
-      await server.exit()
-      await server.line(/master lost/)
-      t.match(await ask(port), { pid })
-      for (const next of [generation + 1, generation + 2]) {
-        process.kill(pid, 'SIGHUP')
-        t.match(await server.line('generation ready'), { generation: next })
-        await server.line('generation retired')
-        t.match(await ask(port), { generation: next })
-      }
-      process.kill(pid, 'SIGTERM')
-      await ends(pid)
-      t.match(await ask(port).catch(({ failure }) => failure), /^(refused|reset)$/)
-    }
-  )
-}
+t.test('the worker goes on as its own master if the master is killed', async t => {
+  const server = startServer(t, { supervised: [] })
+  const port = await server.port()
+  await server.reload()
+  await server.line('generation retired')
+  const { pid, generation } = await ask(port)
+  server.kill('SIGKILL')
+  await server.exit()
+  await server.line(/master lost/)
+  t.match(await ask(port), { pid })
+  for (const next of [generation + 1, generation + 2]) {
+    process.kill(pid, 'SIGHUP')
+    t.match(await server.line('generation ready'), { generation: next })
+    await server.line('generation retired')
+    t.match(await ask(port), { generation: next })
+  }
+  process.kill(pid, 'SIGTERM')
+  await ends(pid)
+  t.match(await ask(port).catch(({ failure }) => failure), /^(refused|reset)$/)
+})
 
 for (const how of ['type', 'close'] as const) {
   const title = how === 'type' ? 'Ctrl-C in a terminal' : 'a terminal that is closed'

@@ -1,7 +1,11 @@
 /** A server under systemd, in both modes: a socket that was opened before, and what the service manager is told. */
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import t, { type Test } from 'tap'
+import { temporaryFolder } from '../helper/folder.ts'
 import { freePort } from '../helper/free-port.ts'
+import { graceful } from '../helper/graceful.ts'
+import { Client } from '../helper/http-client.ts'
 import { missing } from '../helper/program.ts'
 import { cli, fixtures, type StartOptions, startServer } from '../helper/server.ts'
 import { startServiceManager } from '../helper/service-manager.ts'
@@ -13,15 +17,21 @@ const modes = { supervised: [process.execPath, cli, program], standalone: [proce
 for (const [mode, words] of Object.entries(modes)) {
   const skip = missing('systemd-socket-activate')
   t.test(
-    `${mode}: the socket that systemd has opened is the server's, through upgrades`,
+    `${mode}: the sockets that systemd has opened are the server's, through upgrades, and no file is removed`,
     { skip },
     async t => {
       const port = await freePort()
+      const file = path.join(temporaryFolder(t), 'app.sock')
+      const askFile = async () => {
+        const { body } = await new Client({ path: file }).get('/', { Connection: 'close' })
+        return JSON.parse(body.toString())
+      }
       const server = startServer(t, {
-        release: { listen: [{ port, host: '127.0.0.1' }] },
+        release: { listen: [{ port, host: '127.0.0.1' }, { path: file }] },
         command: [
           'systemd-socket-activate',
           `--listen=127.0.0.1:${port}`,
+          `--listen=${file}`,
           '--setenv=RELEASE',
           '--setenv=PATH',
           ...words
@@ -31,7 +41,7 @@ for (const [mode, words] of Object.entries(modes)) {
         let said = ''
         server.child.stderr!.on('data', chunk => {
           said += chunk
-          if (said.includes('Listening on')) resolve()
+          if (said.split('Listening on').length > 2) resolve()
         })
       })
       // The first connection starts the service, and waits for it.
@@ -41,6 +51,7 @@ for (const [mode, words] of Object.entries(modes)) {
         t.match(await server.reload(), { generation, unclaimed: [] })
         await server.line('generation retired')
         t.match(await ask(port), { generation })
+        t.match(await askFile(), { generation })
       }
       const { pid } = await ask(port)
       const { env } = await ask(port, '/environment')
@@ -51,6 +62,7 @@ for (const [mode, words] of Object.entries(modes)) {
       t.match(await ask(port), { generation: 4 })
       server.kill('SIGTERM')
       t.same(await server.exit(), { code: 0, signal: null })
+      t.ok(existsSync(file), 'which is not for it to remove')
     }
   )
 }
@@ -103,6 +115,16 @@ for (const [mode, options] of Object.entries({ supervised: { supervised: [] }, s
     await server.line('upgrade failed')
     t.match(await next(), { state: 'RELOADING' })
     t.match(await next(), { state: 'READY', status: /^generation 3 serves on .* 4 failed: .* with code 3/ })
+
+    server.deploy({ options: { probation: 60_000 } })
+    server.kill('SIGHUP')
+    await server.line('generation on probation')
+    const asked = Number(process.hrtime.bigint() / 1_000n)
+    t.match(await graceful(['rollback', String(server.pid)]), { code: 0 })
+    t.match(await next(), { state: 'RELOADING' })
+    const over = await next()
+    t.match(over, { state: 'READY', status: /^generation 3 serves on .* 5 failed: .* asked for by/ })
+    t.ok(over.at > asked, 'a reload lasts until the end of a probation')
 
     if (mode === 'supervised') {
       const { env } = await ask(port, '/environment')

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
 import t, { type Test } from 'tap'
-import { createNotifier } from '../../lib/systemd-notify.js'
+import { createNotifier } from '../../lib/systemd/notify.js'
 import { compile } from '../helper/compile.ts'
 import { temporaryFolder } from '../helper/folder.ts'
 import { freePort } from '../helper/free-port.ts'
@@ -13,7 +13,7 @@ import { cleanEnvironment } from '../helper/server.ts'
 import { startServiceManager } from '../helper/service-manager.ts'
 
 const examples = path.resolve(import.meta.dirname, '../../example/systemd')
-const library = compile('systemd-listeners', temporaryFolder(t))
+const library = compile('systemd/sockets', temporaryFolder(t))
 
 for (const kind of ['a file', 'an abstract one']) {
   const skip = missing('python3', 'systemd-notify')

@@ -16,8 +16,10 @@ import path from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import tls from 'node:tls'
 import t, { type Test } from 'tap'
+import { ask as askMaster } from '../../lib/client/ask.js'
+import { findMaster } from '../../lib/client/find.js'
 import { type Certificate, makeCertificate } from '../helper/certificate.ts'
-import { cli, fixtures, type Server, startServer } from '../helper/server.ts'
+import { cli, fastify, fixtures, type Server, startServer } from '../helper/server.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const versions = ['TLSv1.2', 'TLSv1.3'] as const
@@ -121,12 +123,12 @@ async function upgrade(server: Server, https?: object): Promise<void> {
 }
 
 for (const [mode, options] of Object.entries(modes)) {
-  t.test(
-    `${mode}: sessions resume after one upgrade, and after three, by keys of each server's own`,
-    async t => {
-      const { server, ports } = await start(t, {}, options)
-      const known: { address: (typeof ports)[number]; version: Version; session: Buffer; keys: string }[] = []
-      for (const generation of [1, 2, 3, 4]) {
+  t.test(`${mode}: sessions and keys over eight generations`, async t => {
+    const { server, ports } = await start(t, {}, options)
+    const known: { address: (typeof ports)[number]; version: Version; session: Buffer; keys: string }[] = []
+    for (const generation of [1, 2, 3, 4]) {
+      await t.test(`sessions resume in generation ${generation}, by keys of each server's own`, async t => {
+        if (generation > 1) await upgrade(server, generation === 4 ? second : {})
         for (const { address, version, session, keys } of known) {
           const title = `${version}, ${address[1]}`
           t.match(await visit(address, { version, session }), { generation, reused: true, keys }, title)
@@ -134,103 +136,94 @@ for (const [mode, options] of Object.entries(modes)) {
         for (const version of versions) {
           for (const address of ports) {
             const fresh = await visit(address, { version })
-            t.match(fresh, { generation, reused: false })
+            const certificate = generation === 4 ? 'second' : 'first'
+            t.match(fresh, { generation, reused: false, certificate }, 'its certificate is the new one')
             known.push({ address, version, ...fresh })
           }
         }
-        if (generation < 4) await upgrade(server)
+        t.not(known[0]!.keys, known[1]!.keys, 'of HTTPS and of HTTP/2')
+      })
+      if (generation === 2) await t.test('what a later version might say of them is not logged', babble)
+    }
+
+    await t.test('the keys are in no environment, command line, file or log line', async t => {
+      const { pid } = await visit(ports[0])
+      const traces = [server.stderr(), JSON.stringify(server.lines)]
+      for (const each of [pid, server.pid]) {
+        for (const file of ['environ', 'cmdline'])
+          traces.push(readFileSync(`/proc/${each}/${file}`, 'latin1'))
       }
-      t.not(known[0]!.keys, known[1]!.keys, 'of HTTPS and of HTTP/2')
-    }
-  )
-
-  t.test(`${mode}: keys that the application has changed meanwhile are the ones that go on`, async t => {
-    const { server, ports } = await start(t, {}, options)
-    await upgrade(server)
-    const stale = await visit(ports[0])
-    await visit(ports[0], { route: '/rotate' })
-    const { keys, session } = await visit(ports[0])
-    t.not(keys, stale.keys)
-    await upgrade(server)
-    t.match(await visit(ports[0], { session }), { generation: 3, reused: true, keys })
-    t.match(await visit(ports[0], { session: stale.session }), { reused: false })
-  })
-
-  t.test(`${mode}: the application’s own ticket keys are left alone`, async t => {
-    const { server, ports } = await start(t, {}, options)
-    const own = { ticketKeys: randomBytes(48).toString('hex') }
-    const { session } = await visit(ports[0])
-    await upgrade(server, own)
-    const second = await visit(ports[0], { session })
-    t.match(second, { generation: 2, reused: false, keys: own.ticketKeys })
-    await upgrade(server, own)
-    t.match(await visit(ports[0], { session: second.session }), { generation: 3, reused: true })
-    await upgrade(server, {})
-    const { keys } = await visit(ports[0])
-    t.not(keys, own.ticketKeys, 'nor do they go on without the application')
-  })
-
-  t.test(`${mode}: the certificate is that of the new generation`, async t => {
-    const { server, ports } = await start(t, {}, options)
-    const { session, certificate } = await visit(ports[0])
-    t.equal(certificate, 'first')
-    await upgrade(server, second)
-    t.match(await visit(ports[0]), { certificate: 'second', reused: false })
-    t.match(await visit(ports[0], { session }), { reused: true })
-  })
-
-  t.test(`${mode}: the keys are in no environment, command line, file or log line`, async t => {
-    const { server, ports } = await start(t, {}, options)
-    await upgrade(server)
-    if (mode === 'standalone') await visit(ports[0], { route: '/babble' })
-    else for (const port of ports) await visit(port, { route: '/babble' })
-    t.match(await server.line('unknown message of a worker'), { type: 'revealed' })
-    await upgrade(server)
-    const { pid } = await visit(ports[0])
-    const traces = [server.stderr(), JSON.stringify(server.lines)]
-    for (const each of [pid, server.pid]) {
-      for (const file of ['environ', 'cmdline']) traces.push(readFileSync(`/proc/${each}/${file}`, 'latin1'))
-    }
-    for (const file of readdirSync(server.directory)) {
-      traces.push(readFileSync(path.join(server.directory, file), 'latin1'))
-    }
-    t.ok(traces.join().includes('generation ready'), 'there is something to look at')
-    for (const port of ports) {
-      const keys = Buffer.from((await visit(port)).keys, 'hex')
-      for (const part of [keys.subarray(0, 15), keys.subarray(15, 30), keys.subarray(30, 45)]) {
-        const texts = (['hex', 'base64', 'base64url', 'latin1'] as const).map(form => part.toString(form))
-        for (const text of [...texts, part.join()]) {
-          for (const trace of traces) t.notOk(trace.toLowerCase().includes(text.toLowerCase()))
+      for (const file of readdirSync(server.directory)) {
+        traces.push(readFileSync(path.join(server.directory, file), 'latin1'))
+      }
+      t.ok(traces.join().includes('generation ready'), 'there is something to look at')
+      for (const port of ports) {
+        const keys = Buffer.from((await visit(port)).keys, 'hex')
+        for (const part of [keys.subarray(0, 15), keys.subarray(15, 30), keys.subarray(30, 45)]) {
+          const texts = (['hex', 'base64', 'base64url', 'latin1'] as const).map(form => part.toString(form))
+          for (const text of [...texts, part.join()]) {
+            for (const trace of traces) t.notOk(trace.toLowerCase().includes(text.toLowerCase()))
+          }
         }
       }
+    })
+
+    await t.test('keys that the application has changed meanwhile are the ones that go on', async t => {
+      const stale = await visit(ports[0])
+      await visit(ports[0], { route: '/rotate' })
+      const { keys, session } = await visit(ports[0])
+      t.not(keys, stale.keys)
+      await upgrade(server, {})
+      t.match(await visit(ports[0], { session }), { generation: 5, reused: true, keys })
+      t.match(await visit(ports[0], { session: stale.session }), { reused: false })
+    })
+
+    await t.test('the application’s own ticket keys are left alone', async t => {
+      const own = { ticketKeys: randomBytes(48).toString('hex') }
+      const { session } = await visit(ports[0])
+      await upgrade(server, own)
+      const sixth = await visit(ports[0], { session })
+      t.match(sixth, { generation: 6, reused: false, keys: own.ticketKeys })
+      await upgrade(server, own)
+      t.match(await visit(ports[0], { session: sixth.session }), { generation: 7, reused: true })
+      await upgrade(server, {})
+      const { keys } = await visit(ports[0])
+      t.not(keys, own.ticketKeys, 'nor do they go on without the application')
+    })
+
+    async function babble(t: Test): Promise<void> {
+      for (const port of ports) await visit(port, { route: '/babble' })
+      t.match(await server.line('unknown message of a worker'), { type: 'revealed' })
     }
   })
 
-  t.test(`${mode}: a client that was never asked for a certificate does not get in now`, async t => {
+  t.test(`${mode}: a client's own certificate is looked at again`, async t => {
     const { server, ports } = await start(t, {}, options)
-    const visits = []
+    const wanted = { requestCert: true, ca: first.cert }
+    const visits: { version: Version; session: Buffer }[] = []
     for (const version of versions) visits.push({ version, ...(await visit(ports[0], { version })) })
-    await upgrade(server, { requestCert: true, ca: first.cert })
-    for (const { version, session } of visits) {
-      await t.rejects(visit(ports[0], { version, session }), `${version}, as without a session`)
-      t.match(await visit(ports[0], { version, session, as: first }), { generation: 2, reused: false })
-    }
-  })
 
-  t.test(`${mode}: a client whose certificate counts no more does not get in either`, async t => {
-    const { server, ports } = await start(t, { https: { requestCert: true, ca: first.cert } }, options)
-    const visits = []
-    for (const version of versions)
-      visits.push({ version, ...(await visit(ports[0], { version, as: first })) })
-    await upgrade(server, { requestCert: true, ca: first.cert })
-    for (const { version, session } of visits) {
-      t.match(await visit(ports[0], { version, session, as: first }), { reused: true }, 'while it does')
-    }
-    await upgrade(server, { requestCert: true, ca: second.cert })
-    for (const { version, session } of visits) {
-      await t.rejects(visit(ports[0], { version, session, as: first }), version)
-      t.match(await visit(ports[0], { version, session, as: second }), { generation: 3, reused: false })
-    }
+    await t.test('who was never asked for one does not get in without it', async t => {
+      await upgrade(server, wanted)
+      for (const { version, session } of visits.splice(0)) {
+        await t.rejects(visit(ports[0], { version, session }), `${version}, as without a session`)
+        const known = await visit(ports[0], { version, session, as: first })
+        t.match(known, { generation: 2, reused: false })
+        visits.push({ version, session: known.session })
+      }
+    })
+
+    await t.test('whose certificate counts no more does not get in either', async t => {
+      await upgrade(server, wanted)
+      for (const { version, session } of visits) {
+        t.match(await visit(ports[0], { version, session, as: first }), { reused: true }, 'while it does')
+      }
+      await upgrade(server, { requestCert: true, ca: second.cert })
+      for (const { version, session } of visits) {
+        await t.rejects(visit(ports[0], { version, session, as: first }), version)
+        t.match(await visit(ports[0], { version, session, as: second }), { generation: 4, reused: false })
+      }
+    })
   })
 }
 
@@ -245,14 +238,21 @@ t.test('where each name may have clients of its own, a client shows its certific
 t.test('sessions resume after the death of a worker, be it the first or a later one', async t => {
   const { server, ports } = await start(t, {}, { supervised: [] })
   const { session, pid } = await visit(ports[0])
+  await hasToldKeys(server)
   process.kill(pid, 'SIGKILL')
   await server.line('generation ready', ({ generation }) => generation === 2)
   const second = await visit(ports[0], { session })
   t.match(second, { generation: 2, reused: true })
+  await hasToldKeys(server)
   process.kill(second.pid, 'SIGKILL')
   await server.line('generation ready', ({ generation }) => generation === 3)
   t.match(await visit(ports[0], { session }), { generation: 3, reused: true })
 })
+
+/** The master asks a worker for its keys when it begins to serve: what it is asked later it has answered later. */
+async function hasToldKeys({ pid }: Server): Promise<void> {
+  await askMaster(await findMaster(String(pid)), 'status')
+}
 
 t.test('sessions resume where a worker goes on without its master', async t => {
   const { server, ports } = await start(t, {}, { supervised: [] })
@@ -269,10 +269,10 @@ t.test('sessions resume where a worker goes on without its master', async t => {
 function releases(t: Test) {
   const folder = mkdtempSync(path.join(tmpdir(), 'fgu-releases-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  for (const release of ['1', '2', '3']) {
+  for (const release of ['1', '2']) {
     const directory = path.join(folder, 'releases', release)
-    mkdirSync(directory, { recursive: true })
-    symlinkSync(path.join(root, 'node_modules'), path.join(directory, 'node_modules'))
+    mkdirSync(path.join(directory, 'node_modules'), { recursive: true })
+    symlinkSync(fastify, path.join(directory, 'node_modules/fastify'))
     // The package itself is found by its own name only from within.
     const source = readFileSync(path.join(fixtures, 'tickets.js'), 'utf8')
     const entry = JSON.stringify(path.join(root, 'dist/index.js'))
@@ -301,17 +301,16 @@ for (const [title, https] of Object.entries({ 'keys of Node.js': {}, 'keys of it
         { command: ['bash', '-c', command, process.execPath, cli, current] }
       )
       if (mode === 'supervised') await server.line('generation ready') // it listens before that
-      const sessions = [await visit(ports[0]), await visit(ports[0], { version: 'TLSv1.2' })]
-      let { script } = sessions[0]!
-      for (const release of ['2', '3']) {
-        flip(release)
-        await upgrade(server)
-        const [resumed] = [
-          await visit(ports[0], { session: sessions[0]!.session }),
-          await visit(ports[0], { session: sessions[1]!.session, version: 'TLSv1.2' })
-        ].filter(({ reused }) => t.ok(reused))
-        t.not(resumed?.script, script, 'its arguments are others')
-        script = resumed?.script ?? script
+      const sessions = [await visit(ports[0]), await visit(ports[0], { version: 'TLSv1.2' })] as const
+      flip('2')
+      await upgrade(server)
+      const resumed = [
+        await visit(ports[0], { session: sessions[0].session }),
+        await visit(ports[0], { session: sessions[1].session, version: 'TLSv1.2' })
+      ]
+      for (const { reused, script } of resumed) {
+        t.ok(reused)
+        t.not(script, sessions[0].script, 'its arguments are others')
       }
     })
   }

@@ -1,37 +1,36 @@
+/** An upgrade, told by the first process that becomes the master: how it goes, how it fails, who is lost in it. */
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { ask as askMaster } from '../../lib/client/ask.js'
+import { findMaster } from '../../lib/client/find.js'
+import { temporaryFolder } from '../helper/folder.ts'
+import { freePorts } from '../helper/free-port.ts'
 import { Client } from '../helper/http-client.ts'
 import { startLoad } from '../helper/load.ts'
-import { startServer } from '../helper/server.ts'
-import { ends } from '../helper/supervised.ts'
+import { fixtures, startServer } from '../helper/server.ts'
+import { active, ask as askOnce, ends, hasLoaded, inFlight } from '../helper/supervised.ts'
 
 const ask = async (client: Client, path = '/') => JSON.parse((await client.get(path)).body.toString())
 
-t.test('a reload runs the new version and retires the old one', async t => {
+t.test('an upgrade runs the new version and retires the old one, and says so, also in a worker', async t => {
   const server = startServer(t, { release: { version: 'one' } })
   const address = { host: '127.0.0.1', port: await server.port() }
   const client = new Client(address)
   t.match(await ask(client), { version: 'one', generation: 1, pid: server.pid })
   t.same(await ask(client, '/state'), { state: 'serving', aborted: false })
   server.deploy({ version: 'two' })
-  const ready = await server.reload()
-  t.match(ready, { generation: 2, ms: Number })
-  t.match(await server.line('signal aborted'), { reason: 'upgrade', state: 'draining' })
-  t.match(await server.line('generation retired'), { generation: 1, code: 0, ms: Number })
-  t.match(await ask(client), { version: 'two', generation: 2 }, 'on the connection of before')
+  for (const generation of [2, 3]) {
+    const { body } = await new Client(address).post('/upgrade', '', { Connection: 'close' })
+    const { pid } = await server.line('generation ready', line => line.generation === generation)
+    t.match(JSON.parse(body.toString()), { generation, pid, ms: Number })
+    t.match(await server.line('signal aborted'), { reason: 'upgrade', state: 'draining' })
+    t.match(await server.line('generation retired'), { generation: generation - 1, code: 0, ms: Number })
+    t.match(await ask(client), { version: 'two', generation, pid }, 'on the connection of before')
+  }
   t.equal(client.opened, 1)
   client.close()
-})
-
-t.test('upgrade() resolves with what serves now, and is the same from a worker', async t => {
-  const server = startServer(t)
-  const client = new Client({ host: '127.0.0.1', port: await server.port() })
-  for (const generation of [2, 3]) {
-    const { body } = await client.post('/upgrade', '')
-    t.match(JSON.parse(body.toString()), { generation, pid: Number, ms: Number })
-    client.close()
-    await server.line('generation retired')
-  }
 })
 
 t.test('a second reload during an upgrade is refused and logged', async t => {
@@ -50,104 +49,40 @@ t.test('a second reload during an upgrade is refused and logged', async t => {
 })
 
 const failures = [
-  { boot: 'throw', code: 'GRACEFUL_UPGRADE_EXITED', message: /code 1/, lastWords: /this release throws/ },
-  {
-    boot: 'exit3',
-    code: 'GRACEFUL_UPGRADE_EXITED',
-    message: /code 3/,
-    lastWords: /configuration is missing/
-  },
-  { boot: 'exit0', code: 'GRACEFUL_UPGRADE_EXITED', message: /code 0/ },
-  { boot: 'killed', code: 'GRACEFUL_UPGRADE_EXITED', message: /SIGKILL/ },
-  { boot: 'hang', code: 'GRACEFUL_UPGRADE_READY_TIMEOUT', message: /readyTimeout \(5000 ms\)/ },
-  {
-    boot: 'throwBetween',
-    code: 'GRACEFUL_UPGRADE_EXITED',
-    message: /code 1/,
-    lastWords: /one instance listening/
-  }
+  { boot: 'throw', message: /code 1/, lastWords: /this release throws/ },
+  { boot: 'killed', message: /SIGKILL/ },
+  { boot: 'throwBetween', message: /code 1/, lastWords: /one instance listening/ },
+  { boot: 'syntax', message: /code 1/, lastWords: /SyntaxError/ }
 ]
-for (const { boot, code, message, lastWords } of failures) {
-  t.test(
-    `a new version that fails (${boot}) leaves the old one serving, and the next reload tries again`,
-    async t => {
-      const release = {
-        options: { readyTimeout: boot === 'hang' ? 5_000 : 60_000 },
-        listen: [{ port: 0, host: '127.0.0.1' }, { port: 0 }]
-      }
-      const server = startServer(t, { release })
-      const address = { host: '127.0.0.1', port: await server.port() }
-      const running = startLoad(t, address, {
-        clients: 5,
-        fresh: true,
-        pause: [0, 40]
-      })
-      server.deploy({ ...release, boot })
-      const client = new Client(address)
-      const answer = await client.post('/upgrade', '').catch(error => error.message)
-      t.match(answer, new RegExp(code), 'upgrade() rejects')
-      t.match(await server.line('upgrade failed'), {
-        err: { code, message, ...(lastWords ? { lastWords } : {}) },
-        generation: 2
-      })
-      server.deploy(release)
-      t.match(await server.reload(), { generation: 3 })
-      t.same((await running.stop()).failures, {}, 'no client noticed')
-      client.close()
-    }
-  )
-}
-
-t.test('a new version with a syntax error fails with its words', async t => {
-  const { writeFileSync, copyFileSync } = await import('node:fs')
-  const path = await import('node:path')
-  const script = path.resolve(import.meta.dirname, '../fixture/syntax.local.js')
-  t.teardown(async () => (await import('node:fs')).rmSync(script, { force: true }))
-  copyFileSync(path.resolve(import.meta.dirname, '../fixture/server.js'), script)
-  const server = startServer(t, { fixture: 'syntax.local.js' })
-  await server.port()
-  writeFileSync(script, 'const x = ;')
-  server.kill('SIGHUP')
-  t.match(await server.line('upgrade failed'), { err: { lastWords: /SyntaxError/ } })
-})
-
-t.test('a worker that dies is replaced, and no client is refused', async t => {
-  const server = startServer(t, { release: { listen: [{ port: 0, host: '127.0.0.1' }] } })
+t.test('new versions that fail leave the old one serving', async t => {
+  const script = path.join(fixtures, 'fails.local.js')
+  const source = readFileSync(path.join(fixtures, 'server.js'), 'utf8')
+  t.teardown(() => rmSync(script, { force: true }))
+  writeFileSync(script, source)
+  const release = { listen: [{ port: 0, host: '127.0.0.1' }, { port: 0 }] }
+  const server = startServer(t, { fixture: path.basename(script), release })
   const address = { host: '127.0.0.1', port: await server.port() }
-  let { pid } = await server.reload()
-  await server.line('generation retired')
-  const running = startLoad(t, address, { clients: 10, fresh: true, pause: [0, 40] })
-  for (let death = 0; death < 2; death++) {
-    await sleep(300)
-    process.kill(pid, 'SIGKILL')
-    t.match(await server.line('generation died'), { signal: 'SIGKILL' })
-    ;({ pid } = await server.line('generation ready'))
+  const running = startLoad(t, address, { clients: 5, fresh: true, pause: [0, 40] })
+  const client = new Client(address)
+  let generation = 2
+  for (const { boot, message, lastWords } of failures) {
+    await t.test(`${boot}: the reason is told, and the next upgrade tries again`, async t => {
+      if (boot === 'syntax') writeFileSync(script, 'const x = ;')
+      server.deploy({ ...release, boot })
+      const answer = await client.post('/upgrade', '').catch(error => error.message)
+      t.match(answer, /GRACEFUL_UPGRADE_EXITED/, 'upgrade() rejects')
+      t.match(await server.line('upgrade failed'), {
+        err: { code: 'GRACEFUL_UPGRADE_EXITED', message, ...(lastWords ? { lastWords } : {}) },
+        generation: generation++
+      })
+      t.match(await ask(client), { generation: 1 })
+    })
   }
-  await sleep(300)
-  const { failures, requests } = await running.stop()
-  t.equal(failures.refused, undefined, `none of ${requests} requests was refused`)
-  t.ok(
-    (failures.reset ?? 0) + (failures.eof ?? 0) <= 20,
-    'what the dead ones had in hand is lost, and no more'
-  )
-  server.kill('SIGTERM')
-  t.same(await server.exit(), { code: 0, signal: null })
-})
-
-t.test('SIGHUP ends the pause before a dead worker is replaced again', async t => {
-  const server = startServer(t)
-  await server.port()
-  const { pid } = await server.reload()
-  server.deploy({ boot: 'throw' })
-  process.kill(pid, 'SIGKILL')
-  await server.line('upgrade failed') // at once
-  await server.line('upgrade failed') // after a second
-  await server.line('upgrade failed') // after two more; the next would come after four
-  server.deploy({})
-  const failed = server.lines.findLast(({ msg }) => msg === 'upgrade failed')!
-  await server.reload()
-  const spawned = server.lines.findLast(({ msg }) => msg === 'generation spawned')!
-  t.ok(spawned.time - failed.time < 3_900, 'earlier than by itself')
+  writeFileSync(script, source)
+  server.deploy(release)
+  t.match(await server.reload(), { generation })
+  t.same((await running.stop()).failures, {}, 'no client noticed')
+  client.close()
 })
 
 t.test('a worker that loses its master serves on and answers SIGHUP itself', async t => {
@@ -171,21 +106,105 @@ t.test('a worker that loses its master serves on and answers SIGHUP itself', asy
 })
 
 t.test(
-  'a master that dies in the middle of an upgrade leaves one generation, the one that served',
+  'a master that dies in the middle of an upgrade leaves one generation, the one that served, which is its own master',
   async t => {
-    const server = startServer(t)
-    const address = { host: '127.0.0.1', port: await server.port() }
-    await server.reload()
+    const address = { path: path.join(temporaryFolder(t), 'app.sock') }
+    const server = startServer(t, { release: { listen: [address] } })
+    await server.line('listening on')
+    const first = await server.reload()
     await server.line('generation retired')
-    server.deploy({ boot: 'slow', bootTime: 500 })
+    server.deploy({ listen: [address], boot: 'held' })
     server.kill('SIGHUP')
     const { pid } = await server.line('generation spawned', ({ generation }) => generation === 3)
+    const state = async () => (await ask(new Client(address), '/state')).state
+    while ((await state()) !== 'upgrading') await sleep(10) // the worker hears of it behind that line
     server.kill('SIGKILL')
     await server.line(/master lost/)
+    server.deploy({ listen: [address] })
     await ends(pid) // the one that was starting
     t.match(await ask(new Client(address)), { generation: 2 })
+    t.equal(await state(), 'serving')
+    process.kill(first.pid, 'SIGTERM')
+    await ends(first.pid)
+    t.notOk(existsSync(address.path), 'the file of its socket goes with it')
   }
 )
+
+for (const when of ['before', 'after'] as const) {
+  t.test(
+    `a generation whose master is lost ${when} it has loaded this package boots on, and nobody is refused`,
+    { skip: process.platform !== 'linux' },
+    async t => {
+      const [port] = await freePorts(1)
+      const release = { listen: [{ port, host: '127.0.0.1' }] }
+      const server = startServer(t, { release })
+      await server.port()
+      server.deploy({ ...release, boot: 'held' })
+      server.kill('SIGHUP')
+      const { pid } = await server.line('generation spawned')
+      if (when === 'after') await hasLoaded(pid)
+      server.kill('SIGKILL')
+      await server.exit()
+      const waiting = askOnce(port!)
+      waiting.catch(() => {})
+      await sleep(600) // it hears of that
+      const later = askOnce(port!)
+      server.deploy(release)
+      for (const answer of [waiting, later]) t.match(await answer, { generation: 2, pid })
+    }
+  )
+}
+
+t.test('reloads that fail leave no listeners behind in the master', async t => {
+  // It fails before it loads anything, as it does so twelve times.
+  const preload = 'import fs from "node:fs"; if (fs.existsSync("broken")) process.exit(3)'
+  const server = startServer(t, { nodeArgs: ['--import', `data:text/javascript,${preload}`] })
+  await server.port()
+  writeFileSync(path.join(server.directory, 'broken'), '')
+  const socket = await findMaster(String(server.pid))
+  for (let round = 1; round <= 12; round++) {
+    await t.rejects(askMaster(socket, 'reload'), { code: 'GRACEFUL_UPGRADE_EXITED' })
+  }
+  t.notMatch(server.stderr(), /MaxListenersExceededWarning/)
+})
+
+t.test('an error of the code that the first process has retired does not end the master', async t => {
+  const server = startServer(t)
+  const address = { host: '127.0.0.1', port: await server.port() }
+  const late = new Client(address).get('/late-error?ms=drain')
+  await active(address.port, 1)
+  await server.reload()
+  await late
+  t.match(await server.line(/uncaught error in a retired generation/), {
+    err: { message: 'late on purpose' }
+  })
+  t.match(await new Client(address).get('/'), { status: 200 })
+  t.match(await server.reload(), { generation: 3 })
+})
+
+t.test('app.close() during an upgrade ends the server, and gives the upgrade up', async t => {
+  const server = startServer(t, { release: { options: { closeSignals: false } } })
+  const client = new Client({ host: '127.0.0.1', port: await server.port() })
+  server.deploy({ boot: 'held' })
+  server.kill('SIGHUP')
+  await server.line('generation spawned')
+  await client.post('/close', '')
+  t.same(await server.exit(), { code: 0, signal: null })
+  t.notOk(server.lines.some(({ msg, generation }) => msg === 'listening on' && generation === 2))
+})
+
+t.test('each instance of a worker has its own drainTimeout', async t => {
+  const options = { drainTimeout: 500, closeTimeout: 100 }
+  const server = startServer(t, { release: { options } })
+  const address = { host: '127.0.0.1', port: await server.port() }
+  server.deploy({ options: { drainTimeout: 20_000, closeTimeout: 100 } })
+  await server.reload()
+  await server.line('generation retired')
+  const slow = inFlight(address.port, 3_500)
+  await slow.begun
+  await server.reload()
+  t.match(await slow.answer, { status: 200 }, 'as the new version says, not as the first one did')
+})
 
 t.test('upgrades while older generations still drain are possible', async t => {
   const server = startServer(t, { release: { options: { handover: false } } })

@@ -13,6 +13,8 @@ export interface Talk {
 
 export interface ChatOptions {
   readonly clients: number
+  /** Tells these clients' talks from those of others. @default 'chat' */
+  readonly name?: string
   readonly done: AbortSignal
   /** Pause before each question, in milliseconds: between these two, drawn evenly. */
   readonly pause: readonly [number, number]
@@ -32,11 +34,11 @@ export interface ChatResult {
  */
 export async function chat(
   address: { readonly host: string; readonly port: number },
-  { clients, done, pause: [least, most], onAnswer }: ChatOptions
+  { clients, name = 'chat', done, pause: [least, most], onAnswer }: ChatOptions
 ): Promise<ChatResult> {
   const talks: Talk[] = []
   const failures: Record<string, number> = {}
-  await Promise.all(Array.from({ length: clients }, (_, index) => run(`chat ${index}`)))
+  await Promise.all(Array.from({ length: clients }, (_, index) => run(`${name} ${index}`)))
   return { talks, failures }
 
   async function run(who: string): Promise<void> {

@@ -7,7 +7,7 @@ import { buildSync } from 'esbuild'
  * @returns its file
  */
 export function compile(name: string, folder: string): string {
-  const outfile = path.join(folder, `${name}.mjs`)
+  const outfile = path.join(folder, `${path.basename(name)}.mjs`)
   const entry = path.resolve(import.meta.dirname, `../../lib/${name}.ts`)
   buildSync({
     entryPoints: [entry],

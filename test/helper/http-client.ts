@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import net, { type NetConnectOpts, type Socket } from 'node:net'
+import tls, { type ConnectionOptions as TlsOptions } from 'node:tls'
 
 export type Failure = 'refused' | 'reset' | 'eof' | 'timeout' | 'non-2xx' | 'short body' | 'other'
 
@@ -46,7 +47,9 @@ export class Client {
   async socket(): Promise<Socket> {
     if (this.#socket && !this.#ended) return this.#socket
     this.close()
-    const socket = net.connect({ noDelay: true, ...this.#address } as NetConnectOpts)
+    const address = { noDelay: true, ...this.#address } as NetConnectOpts | TlsOptions
+    const isSecure = 'servername' in address
+    const socket = isSecure ? tls.connect(address) : net.connect(address as NetConnectOpts)
     this.#ended = undefined
     this.#received = Buffer.alloc(0)
     this.opened++

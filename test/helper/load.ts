@@ -60,9 +60,23 @@ export async function load(address: NetConnectOpts, options: LoadOptions): Promi
 /** Load that ends when the test says so, and with the test at the latest: a test that has failed must not go on. */
 export function startLoad(t: Test, address: NetConnectOpts, options: Omit<LoadOptions, 'done'>) {
   const controller = new AbortController()
-  const running = load(address, { ...options, done: controller.signal })
+  let newest = 0
+  let waiting: { readonly generation: number; readonly resolve: () => void }[] = []
+  const onAnswer = (generation: number, who: string) => {
+    options.onAnswer?.(generation, who)
+    if (generation <= newest) return
+    newest = generation
+    for (const { generation, resolve } of waiting) if (generation <= newest) resolve()
+    waiting = waiting.filter(({ generation }) => generation > newest)
+  }
+  const running = load(address, { ...options, onAnswer, done: controller.signal })
   t.teardown(() => controller.abort())
-  return { stop }
+  return { stop, answered }
+
+  /** Resolves when this generation, or a later one, has answered one of these clients. */
+  async function answered(generation: number): Promise<void> {
+    if (generation > newest) await new Promise<void>(resolve => waiting.push({ generation, resolve }))
+  }
 
   function stop(): Promise<LoadResult> {
     controller.abort()

@@ -25,10 +25,14 @@ export async function ended(child: ChildProcess): Promise<Ended> {
   return { code, output }
 }
 
+const found = new Map<string, boolean>()
+
 /** @returns why a test is to be skipped; in CI on Linux nothing may be missing */
 export function missing(...tools: string[]): string | false {
   const env = withSystemTools(process.env)
-  const absent = tools.filter(tool => spawnSync(tool, ['--version'], { env }).error)
+  for (const tool of tools)
+    if (!found.has(tool)) found.set(tool, spawnSync(tool, ['--version'], { env }).error === undefined)
+  const absent = tools.filter(tool => !found.get(tool))
   if (absent.length === 0 || (process.env.CI && process.platform === 'linux')) return false
   return `${absent.join(' and ')} not installed`
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -57,6 +57,10 @@ export interface Server {
 }
 
 export const fixtures = path.resolve(import.meta.dirname, '../fixture')
+/** Fastify for a program elsewhere: that of the fixtures, where it has been built, which starts in half the time. */
+export const fastify = [fixtures, path.resolve(fixtures, '../..')]
+  .map(folder => path.join(folder, 'node_modules/fastify'))
+  .find(existsSync)!
 /** The program `graceful-upgrade`, as it is installed. */
 export const cli = path.resolve(import.meta.dirname, '../../dist/cli.cjs')
 
@@ -179,6 +183,13 @@ export function startServer(t: Test, options: StartOptions = {}): Server {
 export function cleanEnvironment(): NodeJS.ProcessEnv {
   const keep = ['PATH', 'HOME', 'LANG', 'TMPDIR', 'USER']
   return Object.fromEntries(keep.flatMap(name => (process.env[name] ? [[name, process.env[name]]] : [])))
+}
+
+/** Resolves when a process stands still, in the middle of whatever it does. */
+export async function stop(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP')
+  const state = () => spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).stdout
+  while (!state().startsWith('T')) await sleep(5)
 }
 
 /** A process that nobody waits for stays as a zombie where PID 1 is no init. */

@@ -3,6 +3,7 @@ import path from 'node:path'
 import type { Test } from 'tap'
 import { temporaryFolder } from './folder.ts'
 import { linesOf } from './program.ts'
+import { python } from './python.ts'
 
 /** What systemd does with NOTIFY_SOCKET, as far as the messages go; and when each came, in microseconds. */
 const receiver = `
@@ -19,8 +20,8 @@ while True:
 
 /** A service manager with a real datagram socket, by default a file; needs python3. */
 export async function startServiceManager(t: Test, address = path.join(temporaryFolder(t), 'notify')) {
-  const python = spawn('python3', ['-c', receiver, address], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const line = linesOf(t, python)
+  const receiving = spawn(python!, ['-c', receiver, address], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const line = linesOf(t, receiving)
   await line() // it is bound
   const message = async () => JSON.parse(await line()) as [text: string, at: number]
   return { address, message }

@@ -1,16 +1,15 @@
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { temporaryFolder } from './folder.ts'
+import { python } from './python.ts'
 import { type LogLine, startServer } from './server.ts'
 
 /** Why a test with a terminal is to be skipped. */
-export const noTerminal =
-  spawnSync('python3', ['-c', 'import pty, os; os.waitstatus_to_exitcode']).status !== 0 &&
-  'python3 is not installed'
+export const noTerminal = python === undefined && 'python3 is not installed'
 
-/** A word on standard input: `type` types ^C, anything else closes the terminal. */
+/** Lines on standard input: `shell …` types that, `type` types ^C, and `close` closes the terminal. */
 const script = `
 import os, pty, sys
 pid, fd = pty.fork()
@@ -20,10 +19,14 @@ if pid == 0:
     os.dup2(log, 2)
     os.execvp(sys.argv[2], sys.argv[2:])
 print('pid', pid, flush=True)
-if sys.stdin.readline().strip() == 'type':
-    os.write(fd, b'\\x03')
-else:
-    os.close(fd)
+for line in sys.stdin:
+    word, _, text = line.rstrip('\\n').partition(' ')
+    if word == 'shell':
+        os.write(fd, text.encode() + b'\\n')
+    elif word == 'type':
+        os.write(fd, b'\\x03')
+    else:
+        os.close(fd)
 print('ended', os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 `
 
@@ -32,18 +35,18 @@ print('ended', os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
  * @param hasPidNamespace its log's ids are those of a PID namespace of its own: here they are other processes'
  */
 export async function startInTerminal(t: Test, command: readonly string[], hasPidNamespace = false) {
-  const log = path.join(t.testdir(), 'terminal.log')
-  const python = startServer(t, { command: ['python3', '-c', script, log, ...command], stdin: 'pipe' })
-  const [, pid] = (await python.line(/^pid/)).msg.split(' ')
+  const log = path.join(temporaryFolder(t), 'terminal.log') // tap's own would be gone before the teardown reads it
+  const terminal = startServer(t, { command: [python!, '-c', script, log, ...command], stdin: 'pipe' })
+  const [, pid] = (await terminal.line(/^pid/)).msg.split(' ')
   t.teardown(() => {
-    const others = hasPidNamespace ? [] : said().map(line => line.generationPid ?? line.pid)
+    const others = hasPidNamespace ? [] : said().flatMap(line => [line.pid, line.generationPid ?? line.pid])
     for (const each of [Number(pid), ...others]) {
       try {
         process.kill(each, 'SIGKILL')
       } catch {}
     }
   })
-  return { said, line, end }
+  return { said, line, type, end }
 
   /** What it has logged so far. */
   function said(): LogLine[] {
@@ -55,17 +58,25 @@ export async function startInTerminal(t: Test, command: readonly string[], hasPi
     }
   }
 
-  async function line(msg: string): Promise<LogLine> {
+  async function line(msg: string, matches = (_line: LogLine) => true): Promise<LogLine> {
+    const end = performance.now() + 60_000
     for (;;) {
-      const found = said().find(line => line.msg === msg)
+      const found = said().find(line => line.msg === msg && matches(line))
       if (found) return found
+      if (performance.now() > end)
+        throw new Error(`no line ${msg} came; there are:\n${readFileSync(log, 'utf8')}`)
       await sleep(20)
     }
   }
 
+  /** For a shell. */
+  function type(command: string): void {
+    terminal.child.stdin!.write(`shell ${command}\n`)
+  }
+
   /** @returns what becomes of the server: `ended 0` */
   async function end(how: 'type' | 'close'): Promise<string> {
-    python.child.stdin!.end(`${how}\n`)
-    return (await python.line(/^ended/)).msg
+    terminal.child.stdin!.end(`${how}\n`)
+    return (await terminal.line(/^ended/)).msg
   }
 }

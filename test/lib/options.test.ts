@@ -2,8 +2,8 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { GracefulUpgradeError } from '../../lib/errors.js'
 import plugin, { serverOptions } from '../../lib/index.js'
-import { defaultOptions, optionsOfEnvironment, resolveOptions } from '../../lib/options.js'
-import { application } from '../../lib/this-process.js'
+import { defaultOptions, optionsOfEnvironment, refuseSupervision, resolveOptions } from '../../lib/options.js'
+import { application } from '../../lib/process/this-process.js'
 
 const code = 'GRACEFUL_UPGRADE_INVALID_OPTION'
 const longest = 1_000_000_000
@@ -16,11 +16,17 @@ t.test('without options the defaults count', async t => {
     closeTimeout: 10_000,
     readyTimeout: 60_000,
     claimTimeout: 5_000,
+    check: false,
+    checkTimeout: 5_000,
     handover: 'idle',
     spreadTime: 1_000,
     idleSpreadTime: false,
     reloadSignal: 'SIGHUP',
     closeSignals: ['SIGTERM', 'SIGINT'],
+    retireSignal: 'SIGTERM',
+    probation: 0,
+    probationShare: 0.1,
+    probationErrorRate: false,
     controlSocket: true
   })
   t.same(resolveOptions(undefined, {}), defaultOptions)
@@ -53,10 +59,13 @@ t.test('what is allowed is taken', async t => {
     { handover: false },
     { reloadSignal: 'SIGUSR2' },
     { reloadSignal: false },
+    { retireSignal: 'SIGUSR2' },
+    { retireSignal: false },
+    { reloadSignal: false, retireSignal: 'SIGHUP' },
     { closeSignals: ['SIGQUIT'] },
     { closeSignals: [] },
     { closeSignals: false },
-    { reloadSignal: 'SIGTERM', closeSignals: ['SIGINT'] },
+    { reloadSignal: 'SIGTERM', retireSignal: 'SIGINT', closeSignals: ['SIGINT'] },
     { reloadSignal: false, closeSignals: ['SIGHUP'] },
     { reloadSignal: 'SIGHUP', closeSignals: false }
   ]) {
@@ -86,19 +95,73 @@ t.test('a time is a number of milliseconds within its limits', async t => {
   }
 })
 
+t.test('a check is a path, what inject() takes, or several', async t => {
+  const whole = { url: '/a', method: 'POST', headers: { a: 'b' }, payload: { a: 1 }, statusCode: 201 }
+  for (const check of [
+    '/health',
+    '/',
+    { url: '/' },
+    whole,
+    ['/a', whole],
+    { url: '/', method: undefined },
+    false
+  ])
+    t.equal(resolveOptions({ check }).check, check, JSON.stringify(check))
+  for (const check of [
+    ...['health', '', 'http://localhost/health', true, null, 1, {}, [], [[]], ['/a', 'b'], [false]],
+    ...[{ url: 'health' }, { method: 'GET' }, { path: '/' }, { url: '/', expect: 200 }],
+    ...[
+      { url: '/', method: '' },
+      { url: '/', method: 5 },
+      { url: '/', headers: ['a'] },
+      { url: '/', payload: 5 }
+    ],
+    ...[
+      { url: '/', statusCode: '200' },
+      { url: '/', statusCode: 99 },
+      { url: '/', statusCode: 200.5 }
+    ]
+  ])
+    refuses(
+      t,
+      { check },
+      "check must be a path such as '/health', { url, method, headers, payload, statusCode }"
+    )
+  t.same(optionsOfEnvironment({ GRACEFUL_UPGRADE_CHECK: 'false' }), { check: false })
+  for (const text of ['health', '/a,', 'true'])
+    t.throws(() => resolveOptions(optionsOfEnvironment({ GRACEFUL_UPGRADE_CHECK: text })), { code })
+})
+
+t.test('a check of the environment is that of the instance that was registered first', async t => {
+  process.env.GRACEFUL_UPGRADE_CHECK = '/health'
+  t.teardown(() => delete process.env.GRACEFUL_UPGRADE_CHECK)
+  const checks = []
+  for (const check of [false, false, '/own'] as const) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(plugin, { check })
+    checks.push([...application.instances].at(-1)!.options.check)
+  }
+  t.same(checks, [['/health'], false, '/own'])
+})
+
 t.test('handover is one of its words, or false', async t => {
   for (const handover of ['none', 'IDLE', '', true, null, 1, ['idle'], {}]) {
     refuses(t, { handover }, "handover must be 'idle', 'all' or false")
   }
 })
 
-t.test('a reloadSignal is the name of a signal that can be listened for, or false', async t => {
-  const bad = ['SIGFOO', 'HUP', 'sighup', '', 1, true, null, ['SIGHUP'], 'toString']
-  const reserved = ['SIGKILL', 'SIGSTOP', 'SIGUSR1', 'SIGCHLD', 'SIGPROF']
-  for (const reloadSignal of [...bad, ...reserved]) {
-    refuses(t, { reloadSignal }, "reloadSignal must be a signal's name, or false")
+t.test(
+  'a reloadSignal or retireSignal is the name of a signal that can be listened for, or false',
+  async t => {
+    const bad = ['SIGFOO', 'HUP', 'sighup', '', 1, true, null, ['SIGHUP'], 'toString']
+    const reserved = ['SIGKILL', 'SIGSTOP', 'SIGUSR1', 'SIGCHLD', 'SIGPROF']
+    for (const signal of [...bad, ...reserved]) {
+      for (const name of ['reloadSignal', 'retireSignal'])
+        refuses(t, { [name]: signal }, `${name} must be a signal's name, or false`)
+    }
   }
-})
+)
 
 t.test('closeSignals are an array of such names, or false', async t => {
   const bad = [
@@ -122,10 +185,11 @@ t.test('closeSignals are an array of such names, or false', async t => {
   }
 })
 
-t.test('no signal both upgrades and ends the server', async t => {
+t.test('no signal both upgrades and ends the server, or a worker', async t => {
   const words = 'closeSignals must not contain the reloadSignal'
   refuses(t, { closeSignals: ['SIGTERM', 'SIGHUP'] }, words)
   refuses(t, { reloadSignal: 'SIGINT' }, words)
+  refuses(t, { retireSignal: 'SIGHUP' }, 'retireSignal must not be the reloadSignal')
   t.throws(() => resolveOptions({ reloadSignal: 'SIGUSR2' }, { closeSignals: ['SIGUSR2'] }), { code })
 })
 
@@ -209,11 +273,17 @@ t.test('every option can come from the environment', async t => {
     GRACEFUL_UPGRADE_CLOSE_TIMEOUT: '3',
     GRACEFUL_UPGRADE_READY_TIMEOUT: '4',
     GRACEFUL_UPGRADE_CLAIM_TIMEOUT: '5',
+    GRACEFUL_UPGRADE_CHECK: '/health, /ready?deep=1',
+    GRACEFUL_UPGRADE_CHECK_TIMEOUT: '8',
     GRACEFUL_UPGRADE_HANDOVER: 'false',
     GRACEFUL_UPGRADE_SPREAD_TIME: '6',
     GRACEFUL_UPGRADE_IDLE_SPREAD_TIME: '7',
     GRACEFUL_UPGRADE_RELOAD_SIGNAL: 'SIGUSR2',
     GRACEFUL_UPGRADE_CLOSE_SIGNALS: 'SIGINT, SIGQUIT',
+    GRACEFUL_UPGRADE_RETIRE_SIGNAL: 'SIGINT',
+    GRACEFUL_UPGRADE_PROBATION: '30000',
+    GRACEFUL_UPGRADE_PROBATION_SHARE: '0.2',
+    GRACEFUL_UPGRADE_PROBATION_ERROR_RATE: '0.05',
     GRACEFUL_UPGRADE_CONTROL_SOCKET: '/run/app.sock',
     DRAIN_TIMEOUT: '9'
   }
@@ -223,16 +293,35 @@ t.test('every option can come from the environment', async t => {
     closeTimeout: 3,
     readyTimeout: 4,
     claimTimeout: 5,
+    check: ['/health', '/ready?deep=1'],
+    checkTimeout: 8,
     handover: false,
     spreadTime: 6,
     idleSpreadTime: 7,
     reloadSignal: 'SIGUSR2',
     closeSignals: ['SIGINT', 'SIGQUIT'],
+    retireSignal: 'SIGINT',
+    probation: 30_000,
+    probationShare: 0.2,
+    probationErrorRate: 0.05,
     controlSocket: '/run/app.sock'
   }
   t.same(optionsOfEnvironment(env), given)
   t.same(Object.keys(given), Object.keys(defaultOptions), 'that is all there are')
   t.same(resolveOptions(optionsOfEnvironment(env)), given)
+})
+
+t.test('a share is a number up to 1', async t => {
+  t.match(resolveOptions({ probationShare: 1, probationErrorRate: 0 }), {
+    probationShare: 1,
+    probationErrorRate: 0
+  })
+  for (const probationShare of [0, 1.1, '10%', Number.NaN])
+    t.throws(() => resolveOptions({ probationShare }), {
+      code,
+      message: /probationShare must be a number from 0.01 to 1/
+    })
+  t.throws(() => resolveOptions({ probationErrorRate: true }), { code, message: /from 0 to 1, or false/ })
 })
 
 t.test('idleSpreadTime is a time or false', async t => {
@@ -254,4 +343,37 @@ t.test('an empty variable is none, and nonsense is an error that names the optio
       message: /drainTimeout/
     })
   }
+})
+
+t.test('what only a supervised master can do is refused, with how to start one', async t => {
+  const start = /graceful-upgrade --workers 4( --balance false)? server.js$/
+  t.throws(() => resolveOptions({ workers: 4 }), { code, message: start })
+  t.throws(() => resolveOptions({ balance: false }), { code, message: start })
+  t.throws(() => resolveOptions({ maxMemory: '1G' }), { code, message: /--max-memory 512M server.js$/ })
+})
+
+t.test('several workers are refused where no master has started the process', async t => {
+  const message =
+    /GRACEFUL_UPGRADE_WORKERS needs a master .*: start the server by graceful-upgrade --workers 4/
+  for (const GRACEFUL_UPGRADE_WORKERS of ['2', 'auto', 'x']) {
+    t.throws(
+      () => refuseSupervision({ GRACEFUL_UPGRADE_WORKERS }),
+      { code, message },
+      GRACEFUL_UPGRADE_WORKERS
+    )
+    const below = { GRACEFUL_UPGRADE_WORKERS, GRACEFUL_UPGRADE_WORKER: '1' }
+    t.equal(refuseSupervision(below), undefined, 'a process that a worker has started is none itself')
+  }
+  for (const GRACEFUL_UPGRADE_WORKERS of ['1', ''])
+    t.equal(refuseSupervision({ GRACEFUL_UPGRADE_WORKERS }), undefined)
+  t.equal(refuseSupervision({}), undefined)
+  for (const name of ['GRACEFUL_UPGRADE_MAX_MEMORY', 'GRACEFUL_UPGRADE_BALANCE'])
+    t.throws(() => refuseSupervision({ [name]: '512M' }), {
+      code,
+      message: new RegExp(`${name} needs a master`)
+    })
+
+  process.env.GRACEFUL_UPGRADE_WORKERS = '4'
+  t.teardown(() => delete process.env.GRACEFUL_UPGRADE_WORKERS)
+  await t.rejects(async () => Fastify().register(plugin), { code, message }, 'the plugin looks')
 })

@@ -4,6 +4,7 @@ import gracefulUpgrade, {
   type ConnectionCounts,
   type GracefulUpgrade,
   type GracefulUpgradeState,
+  type Kept,
   serverOptions,
   type UpgradeResult
 } from 'fastify-graceful-upgrade'
@@ -22,6 +23,23 @@ upgrade.connections() satisfies ConnectionCounts
 upgrade.connections().fresh satisfies number
 ;(await upgrade.upgrade()) satisfies UpgradeResult
 upgrade.ready()
+if (upgrade.state === 'probation') await upgrade.rollback('it is bad')
+upgrade.confirm() satisfies Promise<unknown>
+await app.register(gracefulUpgrade, { probation: 30_000, probationShare: 0.2, probationErrorRate: false })
+app.get('/events', (request, reply) => {
+  const seat = upgrade.restored<{ at: number }>(request) ?? { at: 0 }
+  upgrade.keep(reply.raw, request, () => seat, { maxState: 1_000, atRest: () => true })
+    .moved satisfies boolean
+  upgrade.keepSocket(
+    request.raw.socket,
+    request.raw,
+    () => seat,
+    () => Buffer.alloc(0)
+  ) satisfies Kept
+})
+upgrade.onDrain(
+  (reason, moves) => (moves(app.server) satisfies boolean) || (reason satisfies 'upgrade' | 'close')
+)
 
 const secure = Fastify(serverOptions({ https: { key: '', cert: '' }, gracefulUpgrade: { drainTimeout: 1 } }))
 secure.server satisfies import('node:https').Server
@@ -33,6 +51,8 @@ await http2.register(gracefulUpgrade)
 await app.register(gracefulUpgrade, { drainTime: 1 })
 // @ts-expect-error a string where a number belongs
 await app.register(gracefulUpgrade, { drainTimeout: '1' })
+// @ts-expect-error a reason belongs to it
+await upgrade.rollback()
 // @ts-expect-error no such signal
 await app.register(gracefulUpgrade, { reloadSignal: 'SIGFOO' })
 // @ts-expect-error a string where a number belongs, in the server options

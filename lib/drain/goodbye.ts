@@ -1,0 +1,87 @@
+import type { Server, Socket } from 'node:net'
+import { connectionOf } from '../connections/connection.js'
+import type { Connections } from '../connections/connections.js'
+import type { Handover } from '../handover/handover.js'
+import type { Mover } from '../kept/mover.js'
+import { stillToSay } from '../kept/swallow.js'
+import { announceClose } from './http1.js'
+import { endSessions } from './http2.js'
+import type { DrainReason } from './report.js'
+import type { Sweeper } from './sweep.js'
+import type { Tally } from './tally.js'
+import { endWebSockets } from './web-sockets.js'
+
+/** Tells the clients of a drain to go, each in the words of its protocol. */
+export interface Goodbye {
+  /** Tells those who are to be told as of late. */
+  renew(): void
+  /** The deadline. */
+  cutSessions(): void
+  /** What speaks HTTP has gone. Resolves when all WebSockets have been told that are there. */
+  toldAll(): Promise<void>
+  /** Tells WebSockets that come late, from time to time, until all connections are gone. */
+  keepTelling(gone: Promise<unknown>): void
+}
+
+export interface GoodbyeOptions {
+  readonly connections: ReadonlyMap<Server, Connections>
+  readonly reason: () => DrainReason
+  /** What becomes of plain HTTP/1.1 connections on the way to an upgrade. */
+  readonly moves: 'idle' | 'all' | false
+  readonly handover: Handover | undefined
+  readonly mover?: Pick<Mover, 'mayMove'> | undefined
+  readonly tally: Tally
+  readonly sweeper: Sweeper
+  /** Longest pause between two looks for WebSockets, in milliseconds. */
+  readonly pollInterval: number
+  /** Time over which WebSockets and HTTP/2 sessions are told, in milliseconds. */
+  readonly spreadTime: number
+  /** Resolves when the application has said goodbye itself; its WebSockets are told then. */
+  readonly farewell?: Promise<unknown>
+  /** Nobody is waited for any longer. */
+  readonly timeUp: AbortSignal
+}
+
+export function sayGoodbye(options: GoodbyeOptions): Goodbye {
+  const { connections, reason, moves, handover, mover, tally, sweeper, spreadTime, timeUp } = options
+  const webSockets = endWebSockets(connections.values(), {
+    reason,
+    spreadTime,
+    begin: Promise.race([options.farewell, aborted(timeUp)]),
+    signal: timeUp,
+    isSpared: socket => mover?.mayMove(socket) === true,
+    onTold: socket => tally.toldWebSocket(connectionOf(socket))
+  })
+  const announcement = announceClose(connections, {
+    wants,
+    onResponseEnd: socket => sweeper.answered(connectionOf(socket))
+  })
+  const sessions = endSessions([...connections.keys()], { spreadTime, onTold: tally.toldSession })
+
+  /** What a client was told by an older generation is not told otherwise. */
+  function wants(socket: Socket): boolean {
+    if (stillToSay(socket) !== undefined) return false
+    return moves !== 'all' || reason() === 'close' || !handover?.canGoNow(connectionOf(socket))
+  }
+
+  return {
+    renew() {
+      announcement.renew()
+      webSockets.tellLate()
+    },
+    cutSessions: () => void sessions.cut(),
+    async toldAll() {
+      announcement.stop()
+      sessions.stop()
+      await webSockets.firstTold
+      webSockets.tellLate() // whose handshake has ended meanwhile: closing the application may end it in its own words
+    },
+    keepTelling: gone => webSockets.keepTelling(options.pollInterval, gone)
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<unknown> {
+  return signal.aborted
+    ? Promise.resolve()
+    : new Promise(resolve => signal.addEventListener('abort', resolve))
+}

@@ -1,0 +1,75 @@
+import type { Server, Socket } from 'node:net'
+import { createDeferred } from '../deferred.js'
+import { type Relay, unknownListener } from '../handover/offer.js'
+import type { Log } from '../log.js'
+import type { Left } from './leave.js'
+import { replay } from './replay.js'
+
+/**
+ * What became of a kept connection. *kept*: it lives on elsewhere; *refused*, *unavailable*: it is back, as another
+ * connection of the same server; *lost*: nobody knows; *cut*: nobody waited for an answer any more.
+ */
+export type Fate = 'kept' | 'refused' | 'unavailable' | 'lost' | 'cut'
+
+export interface Given {
+  readonly fate: Fate
+  /** So long nobody read it, in milliseconds, and at most so long. */
+  readonly pause: number
+  /** Where it is back, and its handler has run again. */
+  readonly socket?: Socket | undefined
+}
+
+/** Of each server, how many are on their way. */
+const away = new WeakMap<Server, number>()
+
+/** Whether a connection of a server has left it that may come back. */
+export function mayComeBack(server: Server): boolean {
+  return (away.get(server) ?? 0) > 0
+}
+
+/** @param cut resolves when no answer is waited for any more */
+export async function giveKept(
+  server: Server,
+  left: Left,
+  relay: Relay,
+  cut: Promise<'cut'>,
+  log: Pick<Log, 'warn'>
+): Promise<Given> {
+  away.set(server, (away.get(server) ?? 0) + 1)
+  try {
+    return await offer(server, left, relay, cut, log)
+  } finally {
+    away.set(server, (away.get(server) ?? 1) - 1)
+  }
+}
+
+async function offer(
+  server: Server,
+  left: Left,
+  relay: Relay,
+  cut: Promise<'cut'>,
+  log: Pick<Log, 'warn'>
+): Promise<Given> {
+  const { part, handle } = left
+  const begun = performance.now()
+  const offered = relay({ listener: unknownListener, idleTime: null, kept: part }, handle)
+  const answer = await Promise.race([offered, cut])
+  const pause = Math.ceil(performance.now() - begun)
+  if (answer === 'refused' || answer === 'unavailable')
+    return { fate: answer, pause, socket: await comeBack(server, left, log) }
+  handle.close()
+  return { fate: answer === 'adopted' ? 'kept' : answer, pause }
+}
+
+/** It goes on here as it would have gone on there. */
+async function comeBack(
+  server: Server,
+  { part, handle, ended }: Left,
+  log: Pick<Log, 'warn'>
+): Promise<Socket | undefined> {
+  await ended
+  const said = createDeferred()
+  const socket = replay(server, handle, part, log, said.resolve)
+  if (part.told.kind !== 'stream') await said.promise // a stream may have nothing to say for long
+  return socket
+}

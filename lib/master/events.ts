@@ -1,0 +1,25 @@
+import type { GracefulUpgradeError } from '../errors.js'
+import type { ProbationStatus } from '../probation/probation.js'
+import type { CheckFailure } from '../protocol/check-failure.js'
+import type { UpgradeResult } from '../protocol/messages.js'
+import type { Generation, Retirement } from './generation.js'
+
+/** What a master tells whoever follows it. */
+export interface MasterEvents {
+  booting: [Generation]
+  /** One worker of several can serve, and waits for the others; so long, in milliseconds, after its start. */
+  workerReady: [Generation, { readonly worker: number; readonly pid: number }, number]
+  /** It listens, but fails its check, as far as nobody was told yet; of several workers this one does. */
+  unchecked: [Generation, worker: number | undefined, CheckFailure]
+  /** It serves beside the one that serves; told again and again, as it goes on. */
+  probation: [Generation, ProbationStatus]
+  /** It serves now. */
+  ready: [UpgradeResult]
+  /** It never will; so long, in milliseconds, after its start. */
+  failed: [Generation, GracefulUpgradeError, number]
+  /** So long, in milliseconds, after it began to drain. */
+  retired: [Generation, Retirement, number]
+  /** An upgrade was asked for, and none has begun. */
+  refused: [GracefulUpgradeError]
+  closing: []
+}

@@ -1,0 +1,328 @@
+import { EventEmitter } from 'node:events'
+import { createDeferred } from '../deferred.js'
+import { GracefulUpgradeError } from '../errors.js'
+import type { ConnectionOffer, OfferAnswer } from '../handover/offer.js'
+import type { RawHandle } from '../internals/raw-handle.js'
+import type { OpenListener } from '../listeners/address.js'
+import type { Log } from '../log.js'
+import type { ProbationStatus } from '../probation/probation.js'
+import type { UpgradeResult } from '../protocol/messages.js'
+import { type Boot, createBoot } from './boot.js'
+import type { MasterEvents } from './events.js'
+import {
+  type Ending,
+  failureCode,
+  type Generation,
+  type Judge,
+  nameOf,
+  type RelayFrom
+} from './generation.js'
+import { createReplacement, type Replacement } from './replacement.js'
+import { createRespawn } from './respawn.js'
+import { retire } from './retire.js'
+import { createRoster, type GenerationEntry } from './roster.js'
+import { type BalanceCounts, createScaling, type OnScaled, type TeamOptions } from './scaling.js'
+import type { WorkerStart } from './spawn.js'
+import { createKnownTicketKeys } from './ticket-keys.js'
+import { createTrials, type Trial } from './trial.js'
+
+/** The process that stays: it starts generations, and knows which one serves. */
+export interface Master {
+  readonly events: EventEmitter<MasterEvents>
+  readonly state: Phase['name']
+  /** The one that serves first, then one on probation or one that boots, then those that drain. */
+  generations(): readonly GenerationEntry[]
+  /** The one that serves, if there is one. */
+  serving(): Generation | undefined
+  /**
+   * Starts the next generation, and lets it take over once it is ready, and has passed its probation, if it wants one; the old
+   * one then drains in its own time.
+   * @throws GRACEFUL_UPGRADE_IN_PROGRESS, _ON_PROBATION, _CLOSING, _SPAWN_FAILED, _EXITED, _READY_TIMEOUT, _CHECK_FAILED, _ROLLED_BACK, or
+   * what
+   * `whyNot` says; the old one serves on
+   */
+  upgrade(): Promise<UpgradeResult>
+  /**
+   * Ends a probation before its time. Resolves when the new generation serves alone, or is on its way out.
+   * @throws GRACEFUL_UPGRADE_NO_PROBATION; GRACEFUL_UPGRADE_ROLLED_BACK if it was to be confirmed and fails
+   */
+  readonly judge: Judge
+  /** How far a probation has come, if a generation is on it. */
+  probation(): ({ readonly generation: number } & ProbationStatus) | undefined
+  /** So many are wanted now. */
+  readonly workers: number
+  /**
+   * Changes how many workers this generation, and each later one, has. Resolves with the number that serve then.
+   * @throws GRACEFUL_UPGRADE_USAGE, _UNSUPPORTED, _IN_PROGRESS, _CLOSING; or why a new one failed: what was reached stays
+   */
+  scale(workers: number, onProgress?: OnScaled): Promise<number>
+  /** What has been done to even out the load of several workers. */
+  balance(): Readonly<BalanceCounts>
+  readonly relay: RelayFrom
+  /** Drains and ends every generation; resolves with the exit code of the one that served. Idempotent. */
+  close(signal: NodeJS.Signals | null): Promise<number>
+  /** The application in this process has closed itself: an upgrade under way is given up. */
+  abandon(): void
+  /** Ends every child process at once. */
+  kill(): void
+}
+
+export interface MasterOptions {
+  /** The generation that serves; or the listeners that the first one is born with, which is started at once. */
+  readonly first: Generation | readonly OpenListener[]
+  readonly log: Log
+  start(next: WorkerStart): Generation
+  /** Where the code of a generation is, if that is known. */
+  placeOf(generation: Generation): string | undefined
+  /** For generations of several workers; undefined where there can't be any. */
+  readonly team?: TeamOptions | undefined
+  /** What keeps this process from an upgrade, though none is under way. */
+  whyNot?(): GracefulUpgradeError | undefined
+  /** Nobody serves any more: the first generation has failed, or the last one has left by itself or is given up. */
+  onEnd(code: number): void
+}
+
+type Phase =
+  | { readonly name: 'starting'; readonly next: Generation }
+  | { readonly name: 'serving'; readonly current: Generation }
+  | { readonly name: 'upgrading'; readonly current: Generation; readonly boot: Boot }
+  | { readonly name: 'probation'; readonly current: Generation; readonly trial: Trial }
+  /** The worker that served has died. */
+  | { readonly name: 'replacing'; readonly replacement: Replacement }
+  | { readonly name: 'closing'; readonly done: Promise<number> }
+
+export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }: MasterOptions): Master {
+  const events = new EventEmitter<MasterEvents>()
+  const roster = createRoster()
+  const respawn = createRespawn()
+  const ticketKeys = createKnownTicketKeys()
+  const lastNumber = 'number' in first ? first.number : 0
+  const scaling = createScaling({ log, team, serving: undisturbed })
+  const workers = () => scaling.workers
+  const bootNext = createBoot({
+    ...{ log, events, roster, lastNumber, workers, start, upgrade, judge, relay, isClosing },
+    onErred(generation) {
+      if (phase.name === 'probation' && phase.trial.candidate === generation) phase.trial.erred()
+    }
+  })
+  const trials = createTrials({
+    ...{ log, events, roster, placeOf },
+    probe: candidate => candidate.probe(ticketKeys.get())
+  })
+  let phase: Phase = 'number' in first ? beginServing(first) : beginStarting(first)
+  return {
+    events,
+    get state() {
+      return phase.name
+    },
+    generations: roster.list,
+    serving: roster.serving,
+    upgrade,
+    judge,
+    probation: () => (phase.name === 'probation' ? phase.trial.status() : undefined),
+    get workers() {
+      return scaling.workers
+    },
+    scale: scaling.scale,
+    balance: () => ({ moved: 0, closed: 0, ...team?.balanced }),
+    relay,
+    close,
+    abandon,
+    kill
+  }
+
+  /** Nothing serves yet: whoever has started this process wants to know at once if nothing will. */
+  function beginStarting(listeners: readonly OpenListener[]): Phase {
+    const { next, result } = bootNext({ listeners, succeeds: 'none', failure: 'start failed' })
+    result.then(
+      () => {
+        takeOver(next)
+        next.alone()
+      },
+      async () => {
+        if (isClosing()) return
+        const ending = await next.ended
+        if (!isClosing()) onEnd(failureCode(ending))
+      }
+    )
+    return { name: 'starting', next }
+  }
+
+  function beginServing(current: Generation): Phase {
+    roster.serves(current)
+    void current.ended.then(ending => onDeath(current, ending))
+    void current.dying.then(() => onDeath(current, { code: 1, signal: null }))
+    return { name: 'serving', current }
+  }
+
+  async function upgrade(): Promise<UpgradeResult> {
+    const reason = whyNot?.()
+    if (reason !== undefined) throw refuse(reason)
+    if (phase.name === 'serving' && !scaling.isUnderWay()) return upgradeFrom(phase.current)
+    const attempt = phase.name === 'replacing' ? phase.replacement.skipPause() : undefined
+    if (attempt !== undefined) return attempt
+    throw refuse(disturbance())
+  }
+
+  /** @throws what is under way */
+  function undisturbed(): Generation {
+    if (phase.name === 'serving') return phase.current
+    throw disturbance()
+  }
+
+  function disturbance(): GracefulUpgradeError {
+    if (isClosing()) return new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
+    const isOnProbation = phase.name === 'probation'
+    return new GracefulUpgradeError(`GRACEFUL_UPGRADE_${isOnProbation ? 'ON_PROBATION' : 'IN_PROGRESS'}`)
+  }
+
+  async function upgradeFrom(current: Generation): Promise<UpgradeResult> {
+    const boot = bootNext({
+      listeners: current.listeners(),
+      succeeds: current.isHere ? 'master' : 'worker',
+      isCandidate: current.probation !== undefined,
+      // Not earlier: the application may have other ones by now.
+      onReady: () => ticketKeys.learnFrom(current)
+    })
+    phase = { name: 'upgrading', current, boot }
+    current.upgrading(true)
+    try {
+      const result = await boot.result
+      const trial = trials.begin(current, boot.next)
+      if (trial !== undefined) phase = { name: 'probation', current, trial }
+      const isComplete = await (trial?.passed ?? true)
+      if (trial !== undefined) events.emit('ready', result) // nobody was told before
+      takeOver(boot.next)
+      void current.draining.then(boot.next.alone)
+      respawn.served(roster.timeServed(current))
+      void retire(current, { log, events, roster }, trial !== undefined)
+      if (!isComplete) scaling.complete(boot.next)
+      return result
+    } catch (error) {
+      if (!isClosing()) phase = { name: 'serving', current }
+      current.upgrading(false)
+      noticeDeath(current)
+      throw error
+    }
+  }
+
+  async function judge(...[verdict, reason]: Parameters<Judge>): Promise<void> {
+    if (phase.name !== 'probation') throw new GracefulUpgradeError('GRACEFUL_UPGRADE_NO_PROBATION')
+    await phase.trial.judge(verdict, reason)
+  }
+
+  function refuse(error: GracefulUpgradeError): GracefulUpgradeError {
+    log.warn({ err: error }, 'upgrade refused')
+    events.emit('refused', error)
+    return error
+  }
+
+  /** To whoever serves now, which may be a later generation than the one that the giver made way for. */
+  async function relay(from: Generation, offer: ConnectionOffer, handle: RawHandle): Promise<OfferAnswer> {
+    if (isClosing()) return 'refused'
+    return takerOf(from)?.adopt(offer, handle) ?? 'unavailable'
+  }
+
+  /** The one that serves gives to the one on probation, and all others to the one that serves. */
+  function takerOf(from: Generation): Generation | undefined {
+    if (!('current' in phase)) return undefined
+    if (phase.current !== from) return phase.current
+    return phase.name === 'probation' ? phase.trial.candidate : undefined
+  }
+
+  function takeOver(next: Generation): void {
+    next.serve(ticketKeys.get())
+    phase = beginServing(next)
+    void ticketKeys.learnFrom(next) // in case that it dies
+  }
+
+  function onDeath(generation: Generation, ending: Ending): void {
+    if (!roster.died(generation, ending)) return
+    respawn.served(roster.timeServed(generation))
+    noticeDeath(generation)
+  }
+
+  /** If the one that serves is dead; in the middle of an upgrade the next one may take its place first. */
+  function noticeDeath(generation: Generation): void {
+    const death = roster.death(generation)
+    if (death === undefined || phase.name !== 'serving' || phase.current !== generation) return
+    if (death.code === 0) {
+      log.info(nameOf(generation), 'generation ended by itself')
+      return end(0)
+    }
+    log.error({ ...nameOf(generation), ...death }, 'generation died')
+    roster.drains(generation) // it may yet
+    void generation.ended.then(() => roster.gone(generation))
+    replace(generation)
+  }
+
+  function replace(dead: Generation): void {
+    const replacement = createReplacement(dead, {
+      log,
+      respawn,
+      boot: isAsked =>
+        bootNext({ listeners: dead.listeners(), succeeds: 'none', release: isAsked ? undefined : dead }),
+      onReady(next) {
+        takeOver(next)
+        void dead.draining.then(next.alone)
+      },
+      onGiveUp: () => end(1)
+    })
+    phase = { name: 'replacing', replacement }
+    replacement.begin()
+  }
+
+  function end(code: number): void {
+    void close(null).then(() => onEnd(code))
+  }
+
+  function close(signal: NodeJS.Signals | null): Promise<number> {
+    if (phase.name === 'closing') return phase.done
+    const was = phase
+    const dead = 'replacement' in was ? was.replacement.dead : undefined
+    const last = lastOf(was)
+    if (was.name === 'upgrading') was.boot.giveUp()
+    if (was.name === 'probation') was.trial.giveUp()
+    if (was.name === 'replacing') was.replacement.stop()
+    if (last !== undefined) roster.drains(last)
+    const done = createDeferred<number>()
+    phase = { name: 'closing', done: done.promise }
+    const draining = roster.list().map(({ generation }) => generation)
+    // Else clients would wait here for nobody.
+    for (const holder of new Set(dead ? [...draining, dead] : draining)) holder.release()
+    events.emit('closing')
+    done.resolve(closeAll()) // in this order: what it calls may ask for an upgrade
+    return done.promise
+
+    async function closeAll(): Promise<number> {
+      const endings = new Map(draining.map(generation => [generation, generation.close(signal)]))
+      await Promise.all(endings.values())
+      const ending = last && (await endings.get(last))
+      return ending?.code ?? (was.name === 'starting' ? 0 : 1)
+    }
+  }
+
+  function abandon(): void {
+    if (phase.name === 'probation') {
+      phase.trial.giveUp()
+      void phase.trial.candidate.close(null)
+    } else if (phase.name === 'upgrading') phase.boot.giveUp()
+    else return
+    roster.gone(phase.current)
+    phase = { name: 'closing', done: Promise.resolve(0) }
+  }
+
+  function kill(): void {
+    if (isClosing()) for (const { generation } of roster.list()) generation.kill()
+  }
+
+  function isClosing(): boolean {
+    return phase.name === 'closing'
+  }
+}
+
+/** The one whose exit code counts. The first generation may have clients before it is ready: what it listens on is its own. */
+function lastOf(phase: Phase): Generation | undefined {
+  if ('current' in phase) return phase.current
+  return phase.name === 'starting' ? phase.next : undefined
+}

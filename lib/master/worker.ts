@@ -1,0 +1,233 @@
+import { createDeferred } from '../deferred.js'
+import type { DrainReport } from '../drain/report.js'
+import { GracefulUpgradeError } from '../errors.js'
+import { isAdoptedHere } from '../handover/adopt.js'
+import type { ConnectionOffer, OfferAnswer } from '../handover/offer.js'
+import { createOfferChannel } from '../handover/offer-channel.js'
+import type { TicketKeys } from '../handover/session-tickets.js'
+import type { RawHandle } from '../internals/raw-handle.js'
+import { type MasterMessage, type ProbationTerms, readWorkerMessage, typeOf } from '../protocol/messages.js'
+import type { Ending, GenerationProcess, Worker } from './generation.js'
+import { createHeldListeners } from './held-listeners.js'
+import { createQuestions } from './questions.js'
+import { type Spawn, spawnWorker, type WorkerSettings, type WorkerStart } from './spawn.js'
+import { watchStartUp } from './start-up.js'
+
+/** A worker by what it has said of itself. */
+type Life =
+  /** Nothing of it listens: it may end at once. */
+  | { readonly name: 'booting' }
+  | {
+      readonly name: 'listening'
+      /** So long its end may take, in milliseconds. */
+      readonly endTimeout: number
+      /** What has become of its connections, once it has drained. */
+      readonly report: DrainReport | null
+    }
+
+/** What a worker may take beyond the time that it asked for, in milliseconds. */
+const exitTime = 1_000
+
+/**
+ * Starts a generation in a child process; the master's side of it. `parent.ts` is the other.
+ * @param run starts the process
+ */
+export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: Spawn): Worker {
+  const { log, readyTimeout } = settings
+  const { number, place } = start
+  const child = spawnWorker(settings, start, run)
+  const { pid, channel, ended, gone } = child
+  const { send } = channel
+  const held = createHeldListeners()
+  const offers = createOfferChannel(send, takeOffer)
+  const questions = createQuestions(channel)
+  const { connections, load } = questions
+  const [dying, draining, leaving] = [createDeferred(), createDeferred(), createDeferred()]
+  let unclaimed: readonly string[] = []
+  let probation: ProbationTerms | undefined
+  let life: Life = { name: 'booting' }
+  let state: GenerationProcess['state'] = 'booting'
+  const startUp = watchStartUp(child, {
+    name: nameOfStart(start),
+    readyTimeout,
+    hasListened: () => life.name === 'listening'
+  })
+
+  channel.hear(onMessage)
+  void gone.then(() => {
+    offers.close('unavailable')
+    questions.over()
+  })
+  const name = { generation: number, ...workerOf(start), generationPid: pid }
+  if (pid !== 0) log.info(name, 'generation spawned')
+
+  return {
+    number,
+    isHere: false,
+    processes: () =>
+      pid === 0 ? [] : [{ worker: place?.worker ?? 0, pid, state, restarts: 0, connections, load }],
+    ready: startUp.ready,
+    ended,
+    dying: dying.promise,
+    draining: Promise.race([draining.promise, ended]),
+    leaving: leaving.promise,
+    listeners: held.open,
+    connections,
+    ticketKeys: questions.ticketKeys,
+    get probation() {
+      return probation
+    },
+    probe(ticketKeys) {
+      state = 'probation'
+      giveKeys(ticketKeys)
+      send({ type: 'probe' })
+    },
+    complete: async () => {},
+    beside: share => send({ type: 'beside', share }),
+    tally: questions.tally,
+    serve(ticketKeys, dropped = unclaimed) {
+      state = 'serving'
+      giveKeys(ticketKeys)
+      send({ type: 'serve', dropped })
+    },
+    alone: () => send({ type: 'alone' }),
+    tellTeam: team => send({ type: 'team', ...team }),
+    load,
+    upgrading: value => send({ type: 'upgrading', value }),
+    async retire(isUrgent = false) {
+      state = 'draining'
+      const ending = await end({ type: 'retire', isUrgent })
+      await gone
+      return { ...ending, report: life.name === 'listening' ? life.report : null }
+    },
+    close(signal) {
+      state = 'draining'
+      return end({ type: 'close', signal })
+    },
+    adopt: offers.offer,
+    share: questions.share,
+    signal: child.kill,
+    kill: () => child.kill('SIGKILL'),
+    release: held.release
+  }
+
+  function onMessage(message: unknown, handle: RawHandle | undefined): void {
+    const said = readWorkerMessage(message)
+    if (said === undefined) return // the application's own
+    if (said === 'unknown')
+      return log.warn({ generation: number, type: typeOf(message) }, 'unknown message of a worker')
+    switch (said.type) {
+      case 'listener':
+        if (said.endTimeout !== undefined) listens(said.endTimeout)
+        if (!held.hold(said.listener, handle))
+          log.warn({ generation: number, listener: said.listener }, 'listener arrived without its socket')
+        return
+      case 'unlisten':
+        return held.drop(said.key)
+      case 'asks':
+        return startUp.unchecked({ request: said.request, outcome: 'has not been answered yet', body: '' })
+      case 'unchecked':
+        startUp.unchecked(said.failure)
+        return start.onUnchecked?.(workerOf(start).worker, said.failure)
+      case 'ready': {
+        const lost = held.missing(said.published ?? [])
+        if (lost.length > 0) return startUp.fail(noDescriptorFor(lost))
+        listens(said.endTimeout)
+        unclaimed = said.unclaimed
+        probation = said.probation
+        return startUp.succeed(unclaimed)
+      }
+      case 'drained':
+        if (life.name === 'listening') life = { ...life, report: said.report }
+        return
+      case 'dying':
+        return dying.resolve()
+      case 'draining':
+        return draining.resolve()
+      case 'leaving':
+        return leaving.resolve()
+      case 'offer':
+      case 'offered':
+      case 'answer':
+        return offers.receive(said, handle)
+      case 'counted':
+      case 'revealed':
+      case 'measured':
+      case 'shared':
+      case 'tallied':
+        return questions.answer(said)
+      case 'upgrade':
+        return void answer(said.id, async () => {
+          send({ type: 'upgraded', id: said.id, result: await start.onUpgrade() })
+        })
+      case 'judge':
+        return void answer(said.id, async () => {
+          await start.onJudge(said.verdict, said.reason)
+          send({ type: 'judged', id: said.id })
+        })
+      case 'erred':
+        return start.onErred?.()
+    }
+  }
+
+  function listens(endTimeout: number): void {
+    life = { report: null, ...life, name: 'listening', endTimeout: endTimeout + exitTime }
+  }
+
+  function giveKeys(ticketKeys: readonly TicketKeys[]): void {
+    if (ticketKeys.length > 0) send({ type: 'ticketKeys', ticketKeys })
+  }
+
+  /** What the application has asked for. */
+  async function answer(id: number, call: () => Promise<void>): Promise<void> {
+    try {
+      await call()
+    } catch (error) {
+      const { code, message, lastWords } = error as GracefulUpgradeError
+      send({ type: 'refused', id, code, message, ...(lastWords !== undefined && { lastWords }) })
+    }
+  }
+
+  /** The answer comes when the connection has arrived elsewhere: until then this process's copy is needed. */
+  async function takeOffer(offer: ConnectionOffer, handle: RawHandle): Promise<OfferAnswer> {
+    const answer = await start.onOffer(offer, handle)
+    if (!isAdoptedHere(handle)) handle.close()
+    return answer
+  }
+
+  /** Its own way out, within the time that it asked for; one of which nothing listens ends at once. */
+  async function end(message: MasterMessage): Promise<Ending> {
+    if (life.name === 'booting') {
+      child.kill('SIGKILL')
+      return ended
+    }
+    const { endTimeout: ms } = life
+    send(message)
+    const timer = setTimeout(() => {
+      log.error({ ...name, ms }, 'generation does not end, killing it')
+      child.kill('SIGKILL')
+    }, ms)
+    const ending = await ended
+    clearTimeout(timer)
+    return ending
+  }
+}
+
+/** In logs, where there are several. */
+function workerOf({ place }: WorkerStart): { readonly worker?: number } {
+  return place && place.workers > 1 ? { worker: place.worker } : {}
+}
+
+/** In an error. */
+function nameOfStart(start: WorkerStart): string {
+  const { worker } = workerOf(start)
+  return worker === undefined
+    ? `generation ${start.number}`
+    : `worker ${worker} of generation ${start.number}`
+}
+
+/** At its descriptor limit the system drops a socket: the generation after this one could not inherit it. */
+function noDescriptorFor(keys: readonly string[]): GracefulUpgradeError {
+  const detail = `the master has no descriptor left for ${keys.join(', ')}: raise its limit (ulimit -n)`
+  return new GracefulUpgradeError('GRACEFUL_UPGRADE_SPAWN_FAILED', detail)
+}

@@ -1,0 +1,83 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { ServerResponse } from 'node:http'
+import type { Relay } from '../handover/offer.js'
+import type { Listeners } from '../listeners/listeners.js'
+import type { CheckFailure } from '../protocol/check-failure.js'
+import type { Tally } from '../protocol/messages.js'
+import type { Application } from './application.js'
+import { createGiver, type Giver } from './giver.js'
+import { watchSelfCheck } from './self-check.js'
+
+/** What speaks against this generation while it is on probation. */
+export interface Judges {
+  /** A request was answered with 5xx. */
+  onErred(): void
+  /** Its own check fails, which is asked again each second. */
+  onCheckFailure(failure: CheckFailure): void
+}
+
+/** What this process does while another generation serves beside it. */
+export interface Beside {
+  /** 'candidate': it is on probation itself; 'current': the other one is. Undefined while it serves alone. */
+  readonly role: 'candidate' | 'current' | undefined
+  probe(judges: Judges): void
+  /**
+   * @param share the part of the connections of this process that the other one gets, from 0 to 1
+   * @param relay leads there
+   */
+  give(share: number, relay: Relay): void
+  /** Resolves when all that was given has arrived. */
+  over(): Promise<unknown>
+  /** What was answered since that began. */
+  tally(): Tally
+}
+
+const responseFinish = 'http.server.response.finish'
+
+/** Nothing of this runs per request while one generation serves alone. */
+export function createBeside(listeners: Listeners, application: Pick<Application, 'instances'>): Beside {
+  let role: Beside['role']
+  let giver: Giver | undefined
+  let onErred = () => {}
+  let stopChecking = () => {}
+  let [responses, errors] = [0, 0]
+  return {
+    get role() {
+      return role
+    },
+    probe(judges) {
+      begin('candidate', judges.onErred)
+      stopChecking = watchSelfCheck(application, judges.onCheckFailure)
+    },
+    give(share, relay) {
+      begin('current', () => {})
+      giver = createGiver({ relay, listeners, share })
+    },
+    async over() {
+      role = undefined
+      stopChecking()
+      unsubscribe(responseFinish, count)
+      const stopped = giver?.stop()
+      giver = undefined // now: there may be another one before this one has stopped
+      await stopped
+    },
+    tally: () => ({ responses, errors })
+  }
+
+  function begin(given: Beside['role'], call: () => void): void {
+    void giver?.stop()
+    giver = undefined
+    role = given
+    onErred = call
+    ;[responses, errors] = [0, 0]
+    unsubscribe(responseFinish, count)
+    subscribe(responseFinish, count)
+  }
+
+  function count(message: unknown): void {
+    responses++
+    if ((message as { response: ServerResponse }).response.statusCode < 500) return
+    errors++
+    onErred()
+  }
+}

@@ -1,0 +1,82 @@
+import { createDeferred } from '../deferred.js'
+import type { DrainReason } from '../drain/report.js'
+import type { Relay } from '../handover/offer.js'
+import { readTicketKeys } from '../handover/session-tickets.js'
+import type { Listeners } from '../listeners/listeners.js'
+import type { Ending, Generation } from '../master/generation.js'
+import { createMeter } from '../master/meter.js'
+import type { Application } from './application.js'
+import type { Beside } from './beside.js'
+import { takeInto } from './take.js'
+import { termsOf } from './terms.js'
+import { usage } from './usage.js'
+
+export interface GenerationHereOptions {
+  readonly number: number
+  readonly application: Application
+  readonly listeners: Listeners
+  /** Resolves when it has passed its check; it serves before, too. */
+  readonly checked: Promise<void>
+  readonly beside: Beside
+  /** Takes its connections to the next generation. */
+  readonly relay: Relay
+  /** A worker has taken over; the drain begins. */
+  onRetire(): void
+}
+
+/** The application as a master in the same process knows it. */
+export function generationHere(
+  { number, application, listeners, checked, beside, relay, onRetire }: GenerationHereOptions,
+  host: Pick<NodeJS.Process, 'pid' | 'kill'> = process
+): Generation {
+  const { pid } = host
+  const [draining, ended] = [createDeferred(), createDeferred<Ending>()]
+  const connections = async () => application.connections()
+  const load = createMeter(async () => usage())
+  const self = { worker: 0, pid, restarts: 0, connections, load }
+  return {
+    number,
+    isHere: true,
+    processes: () => [{ ...self, state: application.ending ? 'draining' : 'serving' }],
+    ready: checked.then(() => []),
+    ended: ended.promise,
+    dying: new Promise(() => {}), // the process ends with it
+    leaving: new Promise(() => {}), // so it does
+    draining: draining.promise,
+    listeners: () => listeners.open(),
+    connections,
+    ticketKeys: async () => readTicketKeys(listeners.live()),
+    get probation() {
+      return termsOf(application.options)
+    },
+    probe() {}, // it is the first one
+    complete: async () => {},
+    beside(share) {
+      if (share === null) void beside.over()
+      else beside.give(application.options.handover === false ? 0 : share, relay)
+    },
+    tally: async () => beside.tally(),
+    serve() {},
+    alone() {},
+    upgrading: value => listeners.upgrading(value),
+    async retire(isUrgent) {
+      if (beside.role !== undefined) await beside.over()
+      onRetire()
+      const ending = await end('upgrade', isUrgent)
+      return { ...ending, report: application.report() }
+    },
+    close: () => end('close'),
+    adopt: takeInto(application, listeners), // of one that was on probation, and is taken back
+    signal: signal => void host.kill(pid, signal),
+    kill() {}, // who asks for it ends the process
+    release() {}
+  }
+
+  async function end(reason: DrainReason, isUrgent?: boolean): Promise<Ending> {
+    const over = application.end(reason, { relay, isUrgent })
+    draining.resolve()
+    const ending = { code: await over, signal: null }
+    ended.resolve(ending)
+    return ending
+  }
+}

@@ -1,0 +1,109 @@
+import { GracefulUpgradeError } from '../errors.js'
+import type { Generation, Judge } from '../master/generation.js'
+import type { CheckFailure } from '../protocol/check-failure.js'
+import type { UpgradeResult } from '../protocol/messages.js'
+import { runMaster } from '../run-master.js'
+import { type Host, thisHost } from '../signals/host.js'
+import { generationHere } from './generation-here.js'
+import type { ProcessContext, Role } from './role.js'
+import { passSelfCheck } from './self-check.js'
+import { installStandaloneSignals } from './standalone-signals.js'
+import { whyUnsupported } from './supported.js'
+
+/**
+ * The process that was started, or a worker that has lost its master: it serves, and is the master too, from when an
+ * instance listens until none is left. After its first upgrade it is nothing but the master.
+ * @param options `isHeir`: it has served before, and is not checked any more
+ */
+export function createStandaloneRole(
+  processContext: ProcessContext,
+  { isHeir = false, host = thisHost }: { readonly isHeir?: boolean; readonly host?: Host } = {}
+): Role {
+  let mastership: Mastership | undefined
+  return {
+    async upgrade() {
+      if (mastership === undefined) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_NOT_SERVING')
+      return mastership.upgrade()
+    },
+    async judge(verdict, reason) {
+      if (mastership === undefined) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_NO_PROBATION')
+      return mastership.judge(verdict, reason)
+    },
+    installSignals() {
+      mastership ??= takeMastership(processContext, isHeir, host)
+    },
+    removeSignals() {
+      mastership?.leave()
+      mastership = undefined
+    }
+  }
+}
+
+interface Mastership {
+  upgrade(): Promise<UpgradeResult>
+  readonly judge: Judge
+  leave(): void
+}
+
+function takeMastership(processContext: ProcessContext, isHeir: boolean, host: Host): Mastership {
+  const { generation, team, application, listeners, beside, context, standardError } = processContext
+  const { log, options } = application
+  const over = new AbortController()
+  /** It is not ended if that fails: it serves already, and nobody would take its place. But nobody is told that it is ready. */
+  const checked = isHeir
+    ? Promise.resolve()
+    : passSelfCheck(application, { onFailure: onCheckFailure, over: over.signal })
+  const here: Generation = generationHere({
+    number: generation,
+    application,
+    listeners,
+    checked,
+    beside,
+    relay: (offer, handle) => master.relay(here, offer, handle),
+    onRetire() {
+      signals.retire()
+      // They have no master, and would go on with the old version.
+      for (const pid of team.orphans()) host.kill(pid, 'SIGTERM')
+    }
+  })
+  const signals = installStandaloneSignals(processContext, { master: () => master, isServing }, host)
+  const { master, control, leave } = runMaster({
+    mode: 'standalone',
+    first: here,
+    whyNot,
+    log,
+    options,
+    standardError,
+    context: () => context,
+    stop: signals.stop
+  })
+  processContext.servesAlone()
+  control.catch(error => log.error({ err: error }, 'no control socket'))
+  return {
+    upgrade: master.upgrade,
+    judge: master.judge,
+    leave() {
+      over.abort()
+      signals.remove()
+      master.abandon()
+      leave()
+    }
+  }
+
+  function onCheckFailure(failure: CheckFailure): void {
+    log.error({ generation, ...failure }, 'check failed')
+  }
+
+  function whyNot(): GracefulUpgradeError | undefined {
+    const reason = whyUnsupported()
+    if (reason !== undefined) return new GracefulUpgradeError('GRACEFUL_UPGRADE_UNSUPPORTED', reason)
+    // The application closes itself: there is nothing to inherit, and the process may end with it.
+    const serves = [...application.instances].some(({ state }) => state === 'serving')
+    return isServing() && !serves ? new GracefulUpgradeError('GRACEFUL_UPGRADE_NOT_SERVING') : undefined
+  }
+
+  /** Whether this process is the one that serves. */
+  function isServing(): boolean {
+    return master.serving() === here
+  }
+}

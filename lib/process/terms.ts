@@ -1,0 +1,11 @@
+import type { ResolvedOptions } from '../options.js'
+import type { ProbationTerms } from '../protocol/messages.js'
+
+/** What this generation wants of its probation. */
+export function termsOf({
+  probation: time,
+  probationShare: share,
+  probationErrorRate: errorRate
+}: ResolvedOptions): ProbationTerms {
+  return { time, share, errorRate }
+}

@@ -1,0 +1,48 @@
+import { ask } from '../client/ask.js'
+import type { Progress, Status } from '../control/messages.js'
+import { createDeferred } from '../deferred.js'
+import { GracefulUpgradeError } from '../errors.js'
+import type { Outcome, UnderWay } from './change.js'
+
+/** Asks a supervised server to upgrade. @param signal gives up waiting */
+export function beginUpgrade(control: string, signal: AbortSignal): UnderWay {
+  const begun = performance.now()
+  const ready = createDeferred<Outcome>()
+  let outcome: Outcome = {}
+  const over = ask(control, 'reload', hear, signal).then(
+    () => outcome,
+    error => fail(error)
+  )
+  over.then(ready.resolve, ready.reject)
+  return { ready: ready.promise, over }
+
+  function hear(progress: Progress): void {
+    if (progress.stage === 'booting') outcome = { generation: progress.generation }
+    if (progress.stage === 'ready') {
+      outcome = { generation: progress.generation, boot: performance.now() - begun }
+      ready.resolve(outcome)
+    }
+    if (progress.stage === 'retired') outcome = { ...outcome, ...endOf(progress) }
+  }
+
+  /** What is not waited for any longer has not failed. */
+  function fail(error: unknown): Outcome {
+    if (!(error instanceof GracefulUpgradeError)) throw error
+    if (signal.aborted) return outcome
+    const { code, message, lastWords } = error
+    return { ...outcome, failure: { code, message, ...(lastWords !== undefined && { lastWords }) } }
+  }
+}
+
+function endOf({ ms, code, signal, report }: Extract<Progress, { stage: 'retired' }>): Outcome {
+  const badEnd = signal ?? (code ? `exit code ${code}` : undefined)
+  return { drain: ms, ...(badEnd != null && { badEnd }), ...(report && { report }) }
+}
+
+/** @returns bytes by generation, of those whose workers have said so */
+export function memoryOf({ generations }: Status): [generation: number, bytes: number][] {
+  return generations.flatMap(({ generation, workers = [] }) => {
+    const bytes = workers.reduce((sum, { rss }) => sum + (rss ?? 0), 0)
+    return bytes > 0 ? [[generation, bytes] as [number, number]] : []
+  })
+}

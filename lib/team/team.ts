@@ -1,0 +1,303 @@
+import * as clock from '../clock.js'
+import { createDeferred } from '../deferred.js'
+import { sumReports } from '../drain/report.js'
+import { GracefulUpgradeError } from '../errors.js'
+import type { ConnectionOffer, OfferAnswer } from '../handover/offer.js'
+import type { TicketKeys } from '../handover/session-tickets.js'
+import type { RawHandle } from '../internals/raw-handle.js'
+import type { OpenListener } from '../listeners/address.js'
+import type { Log } from '../log.js'
+import { wantsProbation } from '../master/boot.js'
+import { type Ending, type Generation, mainPid, type Worker } from '../master/generation.js'
+import type { BalanceCounts } from '../master/scaling.js'
+import type { WorkerStart } from '../master/spawn.js'
+import { createKnownTicketKeys } from '../master/ticket-keys.js'
+import type { Tally } from '../protocol/messages.js'
+import { bootTeam, type TeamBooting } from './boot.js'
+import { createDistribution } from './distribution.js'
+import { inheritedFor, listenersOf } from './listeners.js'
+import { createRecycling } from './recycling.js'
+import { createRoll } from './roll.js'
+import { createTeamSize } from './size.js'
+import { createSlot, type Slot } from './slot.js'
+import { beginWatches } from './watches.js'
+
+export interface TeamSettings {
+  readonly log: Log
+  /** Whether they are told which they are, also where there is only one. */
+  readonly isNumbered: boolean
+  /** Starts one of them. */
+  start(start: WorkerStart): Worker
+  /** Resident set size beyond which one is replaced, in bytes. */
+  readonly maxMemory?: number | undefined
+  /** Counts what is done to even out their load; undefined where nothing is. */
+  readonly balanced?: BalanceCounts | undefined
+  /** So many are started at a time. */
+  readonly lanes?: number
+  /** Worker 0 of the first generation has told all that it listens on when it has been silent for so long, in milliseconds. */
+  readonly settleTime?: number
+}
+
+/** 'probation': worker 0 serves beside another generation; 'leaving': each goes its way, and none is replaced. */
+type Phase = 'booting' | 'probation' | 'serving' | 'leaving'
+
+/** A generation of several workers, which a master takes for one: they share the sockets that they listen on. */
+export function startTeam(settings: TeamSettings, start: WorkerStart): Generation {
+  const { log } = settings
+  const { number } = start
+  const roll = createRoll()
+  const { slots, current } = roll
+  const distribution = createDistribution()
+  const recycling = createRecycling(async worker => roll.slotOf(worker)?.recycle())
+  const ticketKeys = createKnownTicketKeys()
+  /** Of each place the last one. */
+  const endings = new WeakMap<Slot, Ending>()
+  const [dying, ended, failed] = [createDeferred(), createDeferred<Ending>(), createDeferred<never>()]
+  const leaving = createDeferred()
+  let phase: Phase = 'booting'
+  /** What its workers give to another generation that is on probation beside it. */
+  let given: number | null = null
+  /** What nobody wants of the inherited listeners. */
+  let dropped: readonly string[] = []
+  /** What goes on while it serves. */
+  let watches: { stop(): void } | undefined
+  const size = createTeamSize(start.workers ?? 1, {
+    log,
+    generation: number,
+    roll,
+    addSlot,
+    prepare,
+    isServing: () => phase === 'serving'
+  })
+
+  /** What is to be done behind worker 0. */
+  let bootOthers: TeamBooting['others'] = async () => []
+  const ready = Promise.race([failed.promise, firstReady()])
+  ready.catch(() => {}) // whoever wants to know waits for it
+  return {
+    number,
+    isHere: false,
+    processes: roll.processes,
+    ready,
+    ended: ended.promise,
+    dying: dying.promise,
+    leaving: leaving.promise,
+    get draining() {
+      return Promise.all(roll.all().map(slot => slot.draining()))
+    },
+    listeners: () => listenersOf(roll.all()),
+    connections: roll.connections,
+    ticketKeys: async () => (await current()[0]?.ticketKeys()) ?? null,
+    get probation() {
+      return current()[0]?.probation
+    },
+    probe,
+    complete: () => Promise.race([failed.promise, complete()]),
+    beside(share) {
+      given = share
+      if (share !== null) recycling.hold(false) // that may be long
+      for (const worker of current()) worker.beside(share)
+    },
+    tally,
+    serve,
+    alone() {
+      for (const worker of current()) worker.alone()
+    },
+    scale: size.scale,
+    upgrading(value) {
+      recycling.hold(value)
+      for (const worker of current()) worker.upgrading(value)
+    },
+    async retire(isUrgent) {
+      leave()
+      const retirements = (await Promise.all(roll.all().map(slot => slot.retire(isUrgent)))).flat()
+      const reports = retirements.flatMap(({ report }) => report ?? [])
+      const ending = retirements.length > 0 ? worst(retirements) : lastEnding()
+      return { ...ending, report: sumReports(reports) ?? null }
+    },
+    async close(signal) {
+      leave()
+      return worst((await Promise.all(roll.all().map(slot => slot.close(signal)))).flat())
+    },
+    adopt: (offer, handle) => distribution.give(takers(), offer, handle),
+    signal(signal) {
+      for (const worker of current()) worker.signal(signal)
+    },
+    kill() {
+      leave()
+      for (const slot of roll.all()) slot.kill()
+    },
+    release() {
+      for (const slot of roll.all()) slot.release()
+    }
+  }
+
+  /** One that goes on probation does so with worker 0 alone. */
+  async function firstReady(): Promise<readonly string[]> {
+    const { first, others } = bootTeam({
+      ...settings,
+      workers: size.wanted,
+      inherited: start.listeners,
+      slots,
+      boot: (index, listeners) => addSlot(index, listeners).boot()
+    })
+    bootOthers = others
+    const unclaimed = await first
+    const [worker] = current()
+    return start.isCandidate && worker && wantsProbation(worker) ? unclaimed : complete()
+  }
+
+  async function complete(): Promise<readonly string[]> {
+    dropped = await bootOthers()
+    if (size.wanted > 1) await prepare() // the keys of worker 0 are for all
+    return dropped
+  }
+
+  function addSlot(index: number, listeners?: readonly OpenListener[]): Slot {
+    if (phase === 'leaving') throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
+    slots[index]?.kill() // it has failed, but may not have ended
+    slots[index]?.release()
+    let born = listeners
+    const slot = createSlot({
+      index,
+      log,
+      generation: number,
+      isLate: phase === 'serving',
+      now: clock.now,
+      start() {
+        const inherited = born ?? inheritedFor(index, listenersOf(roll.all()))
+        born = undefined
+        return startOne(index, inherited)
+      },
+      probe: worker => worker.probe(ticketKeys.get()),
+      begin(worker, unwanted) {
+        worker.serve(ticketKeys.get(), unwanted)
+        if (given !== null) worker.beside(given)
+      },
+      prepare,
+      onReady: (worker, ms) => onReady(index, worker, ms),
+      onFailed(worker) {
+        if (phase === 'serving') return // one more that fails does the others no harm
+        failed.reject(failedToLive(number, index, worker))
+        if (phase === 'booting') dying.resolve()
+      },
+      onDown: (worker, ending) => onDown(slot, worker, ending),
+      onEnded(slot, ending) {
+        if (ending !== undefined) endings.set(slot, ending)
+        endIfOver()
+      },
+      onUp: roll.tell,
+      onLeaving(worker) {
+        if (phase === 'probation') return leaving.resolve()
+        roll.tell()
+        recycling.add(worker)
+      }
+    })
+    slots[index] = slot
+    return slot
+  }
+
+  function startOne(index: number, listeners: readonly OpenListener[]): Worker {
+    const isNumbered = settings.isNumbered || size.wanted > 1 || index > 0
+    const worker: Worker = settings.start({
+      ...start,
+      listeners,
+      succeeds: index > 0 || phase === 'serving' ? 'worker' : start.succeeds,
+      place: isNumbered ? { worker: index, workers: size.wanted } : undefined,
+      onOffer: (offer, handle) => relay(worker, offer, handle)
+    })
+    return worker
+  }
+
+  /** On probation the others don't serve yet. */
+  function takers(): readonly Worker[] {
+    return phase === 'probation' ? current().slice(0, 1) : current()
+  }
+
+  /** To its siblings while they serve on; else to wherever the master says. */
+  async function relay(from: Worker, offer: ConnectionOffer, handle: RawHandle): Promise<OfferAnswer> {
+    if (phase !== 'serving' || offer.isShare) return start.onOffer(offer, handle)
+    const takers = current().filter(worker => worker !== from)
+    return distribution.give(takers, offer, handle)
+  }
+
+  /** Whoever serves next has the ticket keys of those that do: the application may have changed them. */
+  async function prepare(): Promise<void> {
+    const [first] = current()
+    if (first !== undefined) await ticketKeys.learnFrom(first)
+  }
+
+  function probe(keys: readonly TicketKeys[]): void {
+    phase = 'probation'
+    ticketKeys.prefer(keys)
+    slots[0]?.probe()
+  }
+
+  /** Of those that say so; one that hangs must not hide what the others do. */
+  async function tally(): Promise<Tally | null> {
+    const tallies = (await Promise.all(current().map(worker => worker.tally()))).filter(each => each !== null)
+    return tallies.length === 0 ? null : tallies.reduce(sumTallies)
+  }
+
+  function serve(keys: readonly TicketKeys[]): void {
+    phase = 'serving'
+    ticketKeys.prefer(keys)
+    // One of them removes the files of Unix sockets that none wants.
+    for (const slot of slots) slot.serve(slot.index === 0 ? dropped : [])
+    if (size.wanted > 1) roll.tell()
+    watches = beginWatches({ ...settings, generation: number, roll, distribution, recycling })
+  }
+
+  function onReady(index: number, worker: Worker, ms: number): void {
+    if (size.wanted === 1) return
+    const pid = mainPid(worker)
+    log.info({ generation: number, worker: index, generationPid: pid, ms }, 'worker ready')
+    start.onWorkerReady?.(index, pid, ms)
+  }
+
+  function onDown(slot: Slot, worker: Worker, ending: Ending): boolean {
+    if (phase !== 'serving' && phase !== 'probation') return false
+    endings.set(slot, ending)
+    if (phase === 'probation' || current().length === 0) {
+      leave()
+      if (lastEnding().code !== 0) dying.resolve()
+      return false
+    }
+    const said = { generation: number, worker: slot.index, generationPid: mainPid(worker), ...ending }
+    if (ending.code === 0) log.info(said, 'worker ended by itself')
+    else log.error(said, 'worker died')
+    roll.tell()
+    return true
+  }
+
+  function leave(): void {
+    phase = 'leaving'
+    recycling.stop()
+    watches?.stop()
+    for (const slot of roll.all()) slot.stop()
+    endIfOver()
+  }
+
+  function endIfOver(): void {
+    if (phase === 'leaving' && roll.all().every(slot => slot.isEmpty())) ended.resolve(lastEnding())
+  }
+
+  function lastEnding(): Ending {
+    return worst(slots.flatMap(slot => endings.get(slot) ?? []))
+  }
+}
+
+function sumTallies(one: Tally, other: Tally): Tally {
+  return { responses: one.responses + other.responses, errors: one.errors + other.errors }
+}
+
+/** The one that has failed, if one has. */
+function worst<Each extends Ending>(endings: readonly Each[]): Ending {
+  const { code, signal } = endings.find(({ code }) => code !== 0) ?? endings[0] ?? { code: 1, signal: null }
+  return { code, signal }
+}
+
+function failedToLive(generation: number, index: number, worker: Worker): GracefulUpgradeError {
+  const detail = `worker ${index} of generation ${generation} (pid ${mainPid(worker)}) ended before the others were ready`
+  return new GracefulUpgradeError('GRACEFUL_UPGRADE_EXITED', detail)
+}

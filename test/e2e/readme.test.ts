@@ -1,0 +1,119 @@
+/** Whoever pastes the README's commands into an empty folder, to install the packed package too, gets what it says. */
+import { execFileSync, spawn } from 'node:child_process'
+import { copyFileSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import t, { type Test } from 'tap'
+import { temporaryFolder } from '../helper/folder.ts'
+import { freePort } from '../helper/free-port.ts'
+import { ended } from '../helper/program.ts'
+import { blocksOf } from '../helper/readme.ts'
+import { cleanEnvironment } from '../helper/server.ts'
+
+const root = path.resolve(import.meta.dirname, '../..')
+const install = 'npm install fastify fastify-graceful-upgrade\n'
+
+const project = temporaryFolder(t)
+const port = String(await freePort())
+const { filename, names } = pack()
+
+t.test('what is packed is what a user needs, and nothing else', async t => {
+  for (const name of names) {
+    t.match(
+      name,
+      /^(dist\/(cli\.cjs|index\.js|index\.js\.map|index\.d\.ts|rehearsal\/(rehearse\.js|report\.html|uPlot\.iife\.min\.js|uPlot\.min\.css))|lib\/([\w-]+\/)?[\w-]+\.ts|lib\/README\.md|lib\/rehearsal\/report\.html|example\/([\w-]+\/)*[\w-]+\.(mjs|html|svg|md|sh|service|socket)|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/
+    )
+    t.notMatch(name, /\/current|node_modules/, 'that a deployment has left behind')
+  }
+  const documents = ['README.md', 'LICENSE', 'example/README.md', 'example/deployment/deploy.sh']
+  for (const name of [
+    'dist/index.js',
+    'dist/index.d.ts',
+    'dist/cli.cjs',
+    'dist/rehearsal/rehearse.js',
+    ...documents
+  ])
+    t.ok(names.includes(name), name)
+})
+
+t.test('the first block installs it, upgrades a server in an empty folder, and ends it with 0', async t => {
+  const [block] = blocksOf('Try it', 'sh') as [string]
+  t.ok(block.includes(install), 'as its second line')
+  const packed = `npm install --silent --prefer-offline fastify@5 ./${filename}\n`
+  const output = await paste(t, block.replace(install, packed))
+  t.match(output, /^generation 1, pid \d+\n(generation 1, pid \d+\n)*generation 2, pid \d+\n$/m)
+  t.match(readFileSync(path.join(project, 'package.json'), 'utf8'), /"type": "commonjs"/)
+})
+
+t.test('supervised it is the same server, and answers reload, status and stop', async t => {
+  const [start] = blocksOf('Run it supervised', 'sh') as [string]
+  const [ask] = blocksOf('Ask a running server', 'sh') as [string]
+  const wait = 'until curl -s localhost:3000; do sleep 0.1; done\n'
+  const output = await paste(t, `${start.trim()} > server.log &\n${wait}${ask}wait $!`)
+  t.match(output, /^generation 1, pid .*^generation 2 \(pid \d+\) ready.*^mode +supervised.*^stopped/ms)
+})
+
+t.test('the scripts of the deployment flip a link, and flip it back', async t => {
+  const [block] = blocksOf('Deploy by a link', 'sh') as [string]
+  const output = await paste(t, block)
+  t.match(output, /^release 1, pid .*^release 2, pid .*DATABASE_URL is not set/ms)
+  t.match(output, /^release 2 serves on\nrelease 2, pid .*^stopped/ms)
+})
+
+t.test('the program that npm has linked tells the version of the package', async t => {
+  const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
+  const program = path.join(project, 'node_modules/.bin/graceful-upgrade') // what npx starts
+  t.equal(execFileSync(program, ['--version'], { encoding: 'utf8', env: cleanEnvironment() }).trim(), version)
+})
+
+t.test('an application in TypeScript takes its types from there', async t => {
+  copyFileSync(path.join(root, 'test/fixture/typescript.ts'), path.join(project, 'application.mts'))
+  copyFileSync(path.join(root, 'test/types/usage.ts'), path.join(project, 'usage.mts'))
+  const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
+  const flags = ['--strict', '--noEmit', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2023']
+  const types = ['--types', 'node', '--typeRoots', path.join(root, 'node_modules/@types')]
+  const { code, output } = await ended(
+    spawn(process.execPath, [tsc, ...flags, ...types, 'application.mts', 'usage.mts'], {
+      cwd: project,
+      env: cleanEnvironment()
+    })
+  )
+  t.equal(output, '')
+  t.equal(code, 0)
+})
+
+/** @returns the file, in the project's folder, and the names of what is in it */
+function pack() {
+  const options = { cwd: root, encoding: 'utf8', env: cleanEnvironment() } as const
+  const flags = ['--json', '--ignore-scripts', '--pack-destination', project]
+  const packed = JSON.parse(
+    execFileSync('npm', ['pack', ...flags], { ...options, stdio: ['ignore', 'pipe', 'ignore'] })
+  )
+  const { filename, files } = Array.isArray(packed) ? packed[0] : (Object.values(packed)[0] as any)
+  return { filename, names: files.map((file: { path: string }) => file.path) as string[] }
+}
+
+/**
+ * Gives it to a shell, with another port than 3000; whatever it started is gone when the test ends.
+ * @returns what it printed; it ended with 0
+ */
+async function paste(t: Test, block: string): Promise<string> {
+  const shell = spawn('sh', ['-c', block.replaceAll('3000', port)], {
+    cwd: project,
+    detached: true,
+    env: { ...cleanEnvironment(), PORT: port },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  const kill = () => {
+    try {
+      process.kill(-shell.pid!, 'SIGKILL')
+    } catch {} // all have ended
+  }
+  const timer = setTimeout(kill, 120_000) // where a server fails, the loop that waits for it goes on for ever
+  t.teardown(() => {
+    clearTimeout(timer)
+    kill()
+  })
+  const { code, output } = await ended(shell)
+  if (!t.equal(code, 0, 'the code that the shell ends with')) t.comment(output)
+  return output
+}

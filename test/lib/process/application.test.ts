@@ -1,0 +1,102 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import t from 'tap'
+import { defaultOptions } from '../../../lib/options.js'
+import { createApplication } from '../../../lib/process/application.js'
+import { createOwnListeners } from '../../../lib/signals/own-listeners.js'
+import { playHost } from '../../helper/play/host.ts'
+import { noReport, playInstance, playListeners } from '../../helper/play/process.ts'
+
+function play() {
+  const { listeners, calls } = playListeners()
+  const application = createApplication(listeners, createOwnListeners(playHost()))
+  return { application, calls, add }
+
+  function add(name: string, options = {}) {
+    const played = playInstance(name, calls, { options: { ...defaultOptions, ...options } })
+    application.add(played.instance)
+    return played
+  }
+}
+
+t.test('what is one per process follows the instance that came first, also when it is closed', t => {
+  const { application, add } = play()
+  t.equal(application.options, defaultOptions)
+  t.throws(() => application.log, /no instance/)
+  const first = add('first', { closeTimeout: 1, drainTimeout: 10 })
+  add('second', { closeTimeout: 2, drainTimeout: 20 })
+  t.equal(application.endTimeout, 21)
+  application.remove(first.instance)
+  t.equal(application.options.closeTimeout, 1)
+  t.equal(application.log, first.instance.app.log)
+  t.end()
+})
+
+t.test('nothing is closed before the last drain is over, and what waits for that', async t => {
+  const { application, calls, add } = play()
+  const [one, other] = [add('one'), add('other')]
+  const ended = application.end('upgrade', { onDrained: async () => void calls.push('drained') })
+  t.ok(application.ending)
+  t.equal(application.report(), null)
+  one.drained.resolve()
+  await turn()
+  t.same(calls, ['handOver', 'one drains: upgrade', 'other drains: upgrade'])
+  other.drained.resolve()
+  t.equal(await ended, 0)
+  t.same(calls.slice(3), ['drained', 'one closes', 'other closes'])
+  t.same(application.report(), noReport)
+})
+
+t.test('it ends once, and goes by the second reason then', async t => {
+  const { application, calls, add } = play()
+  const { drained, departure } = add('app')
+  const first = application.end('upgrade')
+  t.equal(departure()?.reason, 'upgrade')
+  t.equal(application.end('close'), first)
+  t.equal(departure()?.reason, 'close')
+  t.equal(application.end('upgrade'), first)
+  t.equal(departure()?.reason, 'close')
+  drained.resolve()
+  await first
+  t.same(calls, ['handOver', 'app drains: upgrade', 'app closes'])
+})
+
+t.test('an instance that came while it ends is hurried too', t => {
+  const { application, calls, add } = play()
+  add('app')
+  void application.end('upgrade')
+  add('late')
+  void application.end('close')
+  t.equal(calls.at(-1), 'late drains: close')
+  t.end()
+})
+
+t.test('close() of one instance drains that one; while all end, it waits for all', async t => {
+  const { application, calls, add } = play()
+  const [alone, one, other] = [add('alone'), add('one'), add('other')]
+  alone.drained.resolve()
+  await application.drainBeforeClose(alone.instance)
+  t.same(calls, ['alone drains: close'])
+  application.remove(alone.instance)
+
+  void application.end('upgrade')
+  let isOver = false
+  const closing = application.drainBeforeClose(one.instance).then(() => {
+    isOver = true
+  })
+  one.drained.resolve()
+  await turn()
+  t.notOk(isOver)
+  other.drained.resolve()
+  await closing
+  t.equal(one.departure()?.reason, 'upgrade')
+})
+
+t.test('close() of one instance lets its connections go to siblings that serve on', async t => {
+  const { application, add } = play()
+  const { instance, drained, departure } = add('app')
+  const relay = async () => 'adopted' as const
+  application.siblings = relay
+  void application.drainBeforeClose(instance)
+  t.match(departure(), { reason: 'upgrade', relay })
+  drained.resolve()
+})

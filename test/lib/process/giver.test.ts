@@ -1,0 +1,118 @@
+/** Connections of a real server in this process; those that it gives go to another one, by way of a child. */
+import { channel } from 'node:diagnostics_channel'
+import { once } from 'node:events'
+import net, { type AddressInfo, type Server } from 'node:net'
+import t, { type Test } from 'tap'
+import { adopt } from '../../../lib/handover/adopt.js'
+import type { ConnectionOffer, Relay } from '../../../lib/handover/offer.js'
+import type { Listener } from '../../../lib/listeners/listeners.js'
+import { createGiver } from '../../../lib/process/giver.js'
+import { type Accepted, type Followed, followHttp, request, until } from '../../helper/accepted.ts'
+import { handlePasser } from '../../helper/pass-on.ts'
+
+const address = { key: 'tcp::1', bound: 'here' }
+
+function give({ server }: Followed, relay: Relay, share: number) {
+  const live = () => [{ ...address, server }]
+  const addressOf = (each: Server) => (each === server ? address : undefined)
+  return createGiver({ relay, listeners: { live, addressOf }, share, random: () => 0 })
+}
+
+/** The generation on probation, and the way to it. */
+async function playCandidate(t: Test) {
+  const { list, server } = await followHttp(t, (_request, response) => void response.end('candidate'))
+  const listener: Listener = { ...address, server }
+  const pass = await handlePasser(t)
+  const offers: ConnectionOffer[] = []
+  let last: Promise<unknown> = Promise.resolve()
+  const relay: Relay = (offer, handle) => {
+    offers.push(offer)
+    const answer = last.then(async () => adopt([listener], offer, await pass(handle)))
+    last = answer
+    return answer.then(isAdopted => (isAdopted ? 'adopted' : 'refused'))
+  }
+  return { list, relay, offers }
+}
+
+async function connectAll({ connect }: Followed, count: number): Promise<Accepted[]> {
+  const all: Accepted[] = []
+  while (all.length < count) {
+    const accepted = await connect()
+    await accepted.get()
+    all.push(accepted)
+  }
+  return all
+}
+
+t.test('of the connections that there are a share goes, open', async t => {
+  const served = await followHttp(t)
+  const candidate = await playCandidate(t)
+  const all = await connectAll(served, 20)
+  const giver = give(served, candidate.relay, 0.1)
+  await until(() => candidate.list.sockets.size === 2)
+  await giver.stop()
+  const said = await Promise.all(all.map(({ get }) => get()))
+  t.equal(said.filter(answer => /candidate$/.test(answer)).length, 2)
+  t.ok(candidate.offers.every(({ isShare }) => isShare))
+  t.notOk(channel('http.server.response.finish').hasSubscribers)
+})
+
+t.test('one that is busy goes behind its response', async t => {
+  const served = await followHttp(t, (request, response) => {
+    if (request.url === '/later') setImmediate(() => response.end('later'))
+    else response.end('hello')
+  })
+  const candidate = await playCandidate(t)
+  const [client] = await connectAll(served, 1)
+  const later = client!.get('/later')
+  await once(served.server, 'request')
+  const giver = give(served, candidate.relay, 1)
+  t.match(await later, /later$/)
+  await until(() => candidate.list.sockets.size === 1)
+  t.match(await client!.get(), /candidate$/)
+  await giver.stop()
+})
+
+t.test('of fresh ones the same share goes, before anything was read of them', async t => {
+  const served = await followHttp(t)
+  const candidate = await playCandidate(t)
+  const giver = give(served, candidate.relay, 0.25)
+  const { port } = served.server.address() as AddressInfo
+  const said: string[] = []
+  for (let count = 0; count < 12; count++) {
+    const client = net.connect(port, '127.0.0.1')
+    t.teardown(() => client.destroy())
+    client.write(request())
+    said.push(String((await once(client, 'data'))[0]))
+  }
+  t.equal(said.filter(answer => /candidate$/.test(answer)).length, 3)
+  t.match(candidate.offers, [{ idleTime: null }, { idleTime: null }, { idleTime: null }])
+  await giver.stop()
+  const late = await served.connect()
+  t.match(await late.get(), /hello$/)
+})
+
+t.test('of few the share is rounded, and none is lost if nobody takes them', async t => {
+  const served = await followHttp(t)
+  const all = await connectAll(served, 5)
+  const answers = ['unavailable', 'refused', 'refused', 'refused'] as const
+  let asked = 0
+  const giver = give(served, async () => answers[asked++]!, 0.1)
+  await until(() => asked === 2)
+  await giver.stop()
+  for (const { get } of all) t.match(await get(), /hello$/)
+  t.equal(asked, 2, 'one of five was offered, and again when somebody was there')
+})
+
+t.test('who takes nothing, and says nothing, is not waited for without end', async t => {
+  const served = await followHttp(t)
+  await connectAll(served, 1)
+  let isAsked = false
+  const relay: Relay = () => {
+    isAsked = true
+    return new Promise(() => {})
+  }
+  const giver = give(served, relay, 1)
+  await until(() => isAsked)
+  await giver.stop()
+})

@@ -1,0 +1,33 @@
+import Fastify from 'fastify'
+import t from 'tap'
+import { gracefulUpgrade } from '../../../lib/index.js'
+
+// As it is installed: another copy for this process.
+const copy: string = '../../../dist/index.js'
+const { gracefulUpgrade: other } = (await import(copy)) as { gracefulUpgrade: typeof gracefulUpgrade }
+
+t.test('two copies of this package in one process are refused, but one after the other is not', async t => {
+  const one = Fastify()
+  await one.register(gracefulUpgrade)
+  const two = Fastify()
+  await t.rejects(async () => two.register(other), { code: 'GRACEFUL_UPGRADE_DUPLICATE' })
+  await one.close()
+
+  const three = Fastify()
+  await three.register(other)
+  t.equal(three.gracefulUpgrade.state, 'starting')
+  const four = Fastify()
+  await t.rejects(async () => four.register(gracefulUpgrade), { code: 'GRACEFUL_UPGRADE_DUPLICATE' })
+  await three.close()
+})
+
+t.test(
+  'an error of the built package has its name, which Node.js takes from the class when it prints it',
+  async t => {
+    const app = Fastify()
+    const register = async () => app.register(other, { pollInterval: -1 })
+    const error = await register().catch(reason => reason)
+    t.equal(error.code, 'GRACEFUL_UPGRADE_INVALID_OPTION')
+    t.equal(error.constructor.name, 'GracefulUpgradeError')
+  }
+)

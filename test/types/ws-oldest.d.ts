@@ -1,0 +1,3 @@
+declare module 'ws-oldest' {
+  export { WebSocketServer } from 'ws'
+}
