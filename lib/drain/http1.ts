@@ -1,20 +1,10 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Server, Socket } from 'node:net'
 import type { Connections } from '../connections/connections.js'
 import { lingerAtEnd } from '../connections/ending.js'
+import { type Exchange, watchRequests, watchResponses } from '../connections/exchanges.js'
 import { currentResponse, newestRequest } from '../internals/http1.js'
 import { socketBelow } from '../internals/tls.js'
-
-const requestStart = 'http.server.request.start'
-
-const responseFinish = 'http.server.response.finish'
-
-interface Exchange {
-  readonly server: Server
-  readonly response: ServerResponse
-  readonly socket: Socket
-}
 
 interface AnnounceOptions {
   /** Whether this connection shall end: asked when a request begins, and again when the head of its response is written. */
@@ -44,13 +34,11 @@ export function announceClose(
 ): CloseAnnouncement {
   const announced = new WeakSet<ServerResponse>()
   renew()
-  subscribe(requestStart, onRequest)
-  subscribe(responseFinish, onFinish)
+  const stops = [watchRequests(onRequest), watchResponses(onFinish)]
   return {
     renew,
     stop() {
-      unsubscribe(requestStart, onRequest)
-      unsubscribe(responseFinish, onFinish)
+      for (const stop of stops) stop()
     }
   }
 
@@ -60,13 +48,11 @@ export function announceClose(
     }
   }
 
-  function onRequest(message: unknown): void {
-    const { server, response, socket } = message as Exchange
+  function onRequest({ server, response, socket }: Exchange): void {
     if (ownerOf(server, socket) !== undefined) announceOn(response, socket)
   }
 
-  function onFinish(message: unknown): void {
-    const { server, socket } = message as Exchange
+  function onFinish({ server, socket }: Exchange): void {
     const owner = ownerOf(server, socket)
     if (owner === undefined) return
     onResponseEnd(socket, owner)

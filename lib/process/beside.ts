@@ -1,5 +1,4 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { ServerResponse } from 'node:http'
+import { type Exchange, watchResponses } from '../connections/exchanges.js'
 import type { Relay } from '../handover/offer.js'
 import type { Listeners } from '../listeners/listeners.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
@@ -22,7 +21,7 @@ export interface Beside {
   readonly role: 'candidate' | 'current' | undefined
   probe(judges: Judges): void
   /**
-   * @param share the part of the connections of this process that the other one gets, from 0 to 1
+   * @param share the part of the connections of this process that the other one gets, from 0 to 1; none with `handover: false`
    * @param relay leads there
    */
   give(share: number, relay: Relay): void
@@ -32,14 +31,15 @@ export interface Beside {
   tally(): Tally
 }
 
-const responseFinish = 'http.server.response.finish'
-
 /** Nothing of this runs per request while one generation serves alone. */
-export function createBeside(listeners: Listeners, application: Pick<Application, 'instances'>): Beside {
+export function createBeside(
+  listeners: Listeners,
+  application: Pick<Application, 'instances' | 'options'>
+): Beside {
   let role: Beside['role']
   let giver: Giver | undefined
   let onErred = () => {}
-  let stopChecking = () => {}
+  let [stopChecking, stopCounting] = [() => {}, () => {}]
   let [responses, errors] = [0, 0]
   return {
     get role() {
@@ -51,12 +51,12 @@ export function createBeside(listeners: Listeners, application: Pick<Application
     },
     give(share, relay) {
       begin('current', () => {})
-      giver = createGiver({ relay, listeners, share })
+      giver = createGiver({ relay, listeners, share: application.options.handover === false ? 0 : share })
     },
     async over() {
       role = undefined
       stopChecking()
-      unsubscribe(responseFinish, count)
+      stopCounting()
       const stopped = giver?.stop()
       giver = undefined // now: there may be another one before this one has stopped
       await stopped
@@ -70,13 +70,13 @@ export function createBeside(listeners: Listeners, application: Pick<Application
     role = given
     onErred = call
     ;[responses, errors] = [0, 0]
-    unsubscribe(responseFinish, count)
-    subscribe(responseFinish, count)
+    stopCounting()
+    stopCounting = watchResponses(count)
   }
 
-  function count(message: unknown): void {
+  function count({ response }: Exchange): void {
     responses++
-    if ((message as { response: ServerResponse }).response.statusCode < 500) return
+    if (response.statusCode < 500) return
     errors++
     onErred()
   }

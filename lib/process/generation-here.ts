@@ -53,7 +53,7 @@ export function generationHere(
     complete: async () => {},
     beside(share) {
       if (share === null) void beside.over()
-      else beside.give(application.options.handover === false ? 0 : share, relay)
+      else beside.give(share, relay)
     },
     tally: async () => beside.tally(),
     serve() {},

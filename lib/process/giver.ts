@@ -1,8 +1,8 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Server, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Connection, connectionOf } from '../connections/connection.js'
 import { connectionsOf, statesOf } from '../connections/connections.js'
+import { type Exchange, watchResponses } from '../connections/exchanges.js'
 import { isMovable } from '../connections/server-kind.js'
 import { createHandover } from '../handover/handover.js'
 import type { OfferAnswer, Relay } from '../handover/offer.js'
@@ -24,8 +24,6 @@ export interface GiverOptions {
   readonly random?: () => number
 }
 
-const responseFinish = 'http.server.response.finish'
-
 /** For so long those that are on their way are waited for, in milliseconds: who takes them may stand still. */
 const settleTime = 1_000
 
@@ -46,7 +44,7 @@ export function createGiver({ relay, listeners, share, random = Math.random }: G
     .filter(server => server.listening && isMovable(server))
   for (const server of servers) server.on('connection', onFresh)
   chooseFrom(servers)
-  subscribe(responseFinish, onFinish)
+  const stopWatching = watchResponses(onFinish)
   const timer = setInterval(consider, retryInterval, chosen)
   timer.unref()
   consider(chosen)
@@ -54,7 +52,7 @@ export function createGiver({ relay, listeners, share, random = Math.random }: G
     stop() {
       over.abort()
       clearInterval(timer)
-      unsubscribe(responseFinish, onFinish)
+      stopWatching()
       for (const server of servers) server.off('connection', onFresh)
       return Promise.race([Promise.all(onTheirWay), sleep(settleTime, undefined, { ref: false })])
     }
@@ -82,8 +80,8 @@ export function createGiver({ relay, listeners, share, random = Math.random }: G
     setImmediate(consider, [connection]) // Node.js begins to read it in a tick of its own, behind this event
   }
 
-  function onFinish(message: unknown): void {
-    const connection = connectionOf((message as { socket: Socket }).socket)
+  function onFinish({ socket }: Exchange): void {
+    const connection = connectionOf(socket)
     if (chosen.has(connection)) handover.answered(connection)
   }
 

@@ -1,8 +1,8 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Server, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Connection, connectionOf } from '../connections/connection.js'
 import { connectionsOf } from '../connections/connections.js'
+import { watchResponses } from '../connections/exchanges.js'
 import { isMovable } from '../connections/server-kind.js'
 import { announceClose } from '../drain/http1.js'
 import { createHandover } from '../handover/handover.js'
@@ -33,8 +33,6 @@ export interface SharerOptions {
 
 /** What a request comes to of which nothing is done. */
 export const nothingShared: Shared = { wanted: 0, gone: 0 }
-
-const responseFinish = 'http.server.response.finish'
 
 /** For so long it is only counted which connections are busy, in milliseconds. */
 const countTime = 120
@@ -87,7 +85,8 @@ export function createSharer(options: SharerOptions, wait = pause): Sharer {
 
   async function findBusy(): Promise<Busy> {
     const answered = new Set<Connection>()
-    const stop = watchAnswers(connection => {
+    const stop = watchResponses(({ socket }) => {
+      const connection = connectionOf(socket)
       if (connection.server !== undefined && addressOf(connection.server) !== undefined)
         answered.add(connection)
     })
@@ -112,7 +111,7 @@ export function createSharer(options: SharerOptions, wait = pause): Sharer {
     const pace = { wait: nextIn, count() {}, restart() {} }
     const handover = createHandover({ relay: offer, addressOf, pace, over: over.signal })
     if (kept.length > 0) moveKept(Math.round((wanted * kept.length) / (answered + kept.length)))
-    const stop = watchAnswers(handover.answered)
+    const stop = watchResponses(({ socket }) => handover.answered(connectionOf(socket)))
     await wait(goTime, over.signal)
     stop()
     over.abort()
@@ -174,13 +173,6 @@ export function createSharer(options: SharerOptions, wait = pause): Sharer {
 /** What has come and gone on a connection. */
 function bytesOf({ bytesRead, bytesWritten }: Socket): number {
   return bytesRead + bytesWritten
-}
-
-/** @returns ends it */
-function watchAnswers(onAnswered: (connection: Connection) => void): () => void {
-  const onFinish = (message: unknown) => onAnswered(connectionOf((message as { socket: Socket }).socket))
-  subscribe(responseFinish, onFinish)
-  return () => unsubscribe(responseFinish, onFinish)
 }
 
 function pause(time: number, over?: AbortSignal): Promise<unknown> {

@@ -86,7 +86,7 @@ export function createWorkerRole(
   parent.once('probe', probe)
   parent.on('beside', share => {
     if (share === null) void beside.over()
-    else beside.give(application.options.handover === false ? 0 : share, parent.offer)
+    else beside.give(share, parent.offer)
   })
   parent.once('serve', dropped => {
     serve(dropped)

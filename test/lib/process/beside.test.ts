@@ -1,15 +1,25 @@
 import { channel } from 'node:diagnostics_channel'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import type { Listeners } from '../../../lib/listeners/listeners.js'
+import { defaultOptions, type ResolvedOptions } from '../../../lib/options.js'
 import { createBeside, type Judges } from '../../../lib/process/beside.js'
 import type { Instance } from '../../../lib/process/instance.js'
 import type { CheckFailure } from '../../../lib/protocol/check-failure.js'
 import { followHttp } from '../../helper/accepted.ts'
 import { playListeners } from '../../helper/play/process.ts'
+import { connectAll, listenersOf, playTaker } from '../../helper/play/taker.ts'
+
+interface Setting extends Pick<ResolvedOptions, 'handover'> {
+  readonly listeners: Listeners
+}
 
 const isCounting = () => channel('http.server.response.finish').hasSubscribers
 
-function setUp(statusCodes: number[] = []) {
+function setUp(
+  statusCodes: number[] = [],
+  { listeners = playListeners().listeners, handover = 'all' }: Partial<Setting> = {}
+) {
   const asked: number[] = []
   const app = {
     async inject() {
@@ -20,7 +30,7 @@ function setUp(statusCodes: number[] = []) {
   }
   const options = { check: statusCodes.length === 0 ? false : '/health', checkTimeout: 1_000 }
   const instances = new Set([{ app, options, booted: true } as unknown as Instance])
-  const beside = createBeside(playListeners().listeners, { instances })
+  const beside = createBeside(listeners, { instances, options: { ...defaultOptions, handover } })
   const errors: string[] = []
   const failures: CheckFailure[] = []
   const judges: Judges = {
@@ -69,4 +79,31 @@ t.test('the check is asked each second, until it fails, or the probation is over
   over.beside.probe(over.judges)
   await over.beside.over()
   t.same(over.asked, [])
+})
+
+t.test('a share that begins while the one before settles ends with its own probation', async t => {
+  const { beside } = setUp()
+  const relay = async () => 'adopted' as const
+  beside.give(0.1, relay)
+  const over = beside.over()
+  beside.give(0.1, relay)
+  await over
+  t.ok(isCounting())
+  await beside.over()
+  t.notOk(isCounting())
+})
+
+t.test('with handover off nothing is given of what is open', async t => {
+  const candidate = await playTaker(t, 'candidate')
+  for (const handover of [false, 'idle'] as const) {
+    const served = await followHttp(t)
+    const listeners = { ...playListeners().listeners, ...listenersOf(served) }
+    const { beside } = setUp([], { listeners, handover })
+    const [client] = await connectAll(served, 1)
+    beside.give(1, candidate.relay)
+    await client!.get()
+    await client!.get()
+    t.equal(candidate.offers.length, handover === false ? 0 : 1)
+    await beside.over()
+  }
 })

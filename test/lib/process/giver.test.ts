@@ -1,52 +1,20 @@
 /** Connections of a real server in this process; those that it gives go to another one, by way of a child. */
 import { channel } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import net, { type AddressInfo, type Server } from 'node:net'
-import t, { type Test } from 'tap'
-import { adopt } from '../../../lib/handover/adopt.js'
-import type { ConnectionOffer, Relay } from '../../../lib/handover/offer.js'
-import type { Listener } from '../../../lib/listeners/listeners.js'
+import net, { type AddressInfo } from 'node:net'
+import t from 'tap'
+import type { Relay } from '../../../lib/handover/offer.js'
 import { createGiver } from '../../../lib/process/giver.js'
-import { type Accepted, type Followed, followHttp, request, until } from '../../helper/accepted.ts'
-import { handlePasser } from '../../helper/pass-on.ts'
+import { type Followed, followHttp, request, until } from '../../helper/accepted.ts'
+import { connectAll, listenersOf, playTaker } from '../../helper/play/taker.ts'
 
-const address = { key: 'tcp::1', bound: 'here' }
-
-function give({ server }: Followed, relay: Relay, share: number) {
-  const live = () => [{ ...address, server }]
-  const addressOf = (each: Server) => (each === server ? address : undefined)
-  return createGiver({ relay, listeners: { live, addressOf }, share, random: () => 0 })
-}
-
-/** The generation on probation, and the way to it. */
-async function playCandidate(t: Test) {
-  const { list, server } = await followHttp(t, (_request, response) => void response.end('candidate'))
-  const listener: Listener = { ...address, server }
-  const pass = await handlePasser(t)
-  const offers: ConnectionOffer[] = []
-  let last: Promise<unknown> = Promise.resolve()
-  const relay: Relay = (offer, handle) => {
-    offers.push(offer)
-    const answer = last.then(async () => adopt([listener], offer, await pass(handle)))
-    last = answer
-    return answer.then(isAdopted => (isAdopted ? 'adopted' : 'refused'))
-  }
-  return { list, relay, offers }
-}
-
-async function connectAll({ connect }: Followed, count: number): Promise<Accepted[]> {
-  const all: Accepted[] = []
-  while (all.length < count) {
-    const accepted = await connect()
-    await accepted.get()
-    all.push(accepted)
-  }
-  return all
+function give(served: Followed, relay: Relay, share: number) {
+  return createGiver({ relay, listeners: listenersOf(served), share, random: () => 0 })
 }
 
 t.test('of the connections that there are a share goes, open', async t => {
   const served = await followHttp(t)
-  const candidate = await playCandidate(t)
+  const candidate = await playTaker(t, 'candidate')
   const all = await connectAll(served, 20)
   const giver = give(served, candidate.relay, 0.1)
   await until(() => candidate.list.sockets.size === 2)
@@ -62,7 +30,7 @@ t.test('one that is busy goes behind its response', async t => {
     if (request.url === '/later') setImmediate(() => response.end('later'))
     else response.end('hello')
   })
-  const candidate = await playCandidate(t)
+  const candidate = await playTaker(t, 'candidate')
   const [client] = await connectAll(served, 1)
   const later = client!.get('/later')
   await once(served.server, 'request')
@@ -75,7 +43,7 @@ t.test('one that is busy goes behind its response', async t => {
 
 t.test('of fresh ones the same share goes, before anything was read of them', async t => {
   const served = await followHttp(t)
-  const candidate = await playCandidate(t)
+  const candidate = await playTaker(t, 'candidate')
   const giver = give(served, candidate.relay, 0.25)
   const { port } = served.server.address() as AddressInfo
   const said: string[] = []

@@ -2,23 +2,20 @@
 import { channel } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import http, { type ServerResponse } from 'node:http'
-import type { Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { connectionOf } from '../../../lib/connections/connection.js'
 import { drain } from '../../../lib/drain/drain.js'
-import { adopt } from '../../../lib/handover/adopt.js'
 import { createHandover } from '../../../lib/handover/handover.js'
 import type { Relay } from '../../../lib/handover/offer.js'
-import type { Listener } from '../../../lib/listeners/listeners.js'
 import { stopAccepting } from '../../../lib/listeners/stop-accepting.js'
 import { defaultOptions } from '../../../lib/options.js'
 import { createSharer } from '../../../lib/process/sharer.js'
 import { type Accepted, type Followed, follow, followHttp, until } from '../../helper/accepted.ts'
 import { house, portOf, talk, way } from '../../helper/houses.ts'
-import { handlePasser } from '../../helper/pass-on.ts'
 import { playLog } from '../../helper/play/log.ts'
+import { connectAll, listenersOf, playTaker } from '../../helper/play/taker.ts'
 
 const address = { key: 'tcp::1', bound: 'here' }
 
@@ -28,27 +25,11 @@ const channels = ['http.server.response.finish', 'http.server.request.start']
 const isWatching = () => channels.some(name => channel(name).hasSubscribers)
 
 /** Of a worker with one server that others have, too. */
-function sharerOf({ server }: Followed, relay: Relay, wait?: Wait) {
-  const live = () => [{ ...address, server }]
-  const addressOf = (each: Server) => (each === server ? address : undefined)
-  return createSharer({ relay, listeners: { live, addressOf }, log: playLog().log }, wait)
+function sharerOf(served: Followed, relay: Relay, wait?: Wait) {
+  return createSharer({ relay, listeners: listenersOf(served), log: playLog().log }, wait)
 }
 
 type Wait = NonNullable<Parameters<typeof createSharer>[1]>
-
-/** Another worker, and the way to it. */
-async function playSibling(t: Test) {
-  const { list, server } = await followHttp(t, (_request, response) => void response.end('sibling'))
-  const listener: Listener = { ...address, server }
-  const pass = await handlePasser(t)
-  let last: Promise<unknown> = Promise.resolve()
-  const relay: Relay = (offer, handle) => {
-    const answer = last.then(async () => adopt([listener], offer, await pass(handle)))
-    last = answer
-    return answer.then(isAdopted => (isAdopted ? 'adopted' : 'refused'))
-  }
-  return { list, relay }
-}
 
 /** Clients that ask again as soon as they are answered. */
 function keepBusy(t: Test, clients: readonly Accepted[]) {
@@ -84,21 +65,11 @@ function keepBusy(t: Test, clients: readonly Accepted[]) {
   }
 }
 
-async function connectAll({ connect }: Followed, count: number): Promise<Accepted[]> {
-  const all: Accepted[] = []
-  while (all.length < count) {
-    const accepted = await connect()
-    await accepted.get()
-    all.push(accepted)
-  }
-  return all
-}
-
 const refuseAll: Relay = async () => 'refused'
 
 t.test('half of the busy connections go, no dormant one, and none is lost', async t => {
   const served = await followHttp(t)
-  const sibling = await playSibling(t)
+  const sibling = await playTaker(t, 'sibling')
   const all = await connectAll(served, 20)
   const [busy, dormant] = [all.slice(0, 8), all.slice(8)]
   const { round, wait, stop } = keepBusy(t, busy)
@@ -120,7 +91,7 @@ t.test('half of the busy connections go, no dormant one, and none is lost', asyn
 
 t.test('of few one goes, but never the only one', async t => {
   const served = await followHttp(t)
-  const sibling = await playSibling(t)
+  const sibling = await playTaker(t, 'sibling')
   let wait: Wait = () => Promise.reject(new Error('not yet'))
   const sharer = sharerOf(served, sibling.relay, (...given) => wait(...given))
   const [one, other] = await connectAll(served, 2)
@@ -215,7 +186,7 @@ t.test('who is not answered in time is not told to close afterwards, nor counted
 
 t.test('where it is refused a connection stays, and others are asked', async t => {
   const served = await followHttp(t)
-  const sibling = await playSibling(t)
+  const sibling = await playTaker(t, 'sibling')
   const { round, wait, stop } = keepBusy(t, await connectAll(served, 8))
   let refused = 0
   const relay: Relay = async (...offered) => (++refused > 3 ? sibling.relay(...offered) : 'refused')
@@ -266,7 +237,7 @@ t.test('it has an answer where no sibling has one, and offers no more than shall
 
 t.test('one request at a time', async t => {
   const served = await followHttp(t)
-  const sibling = await playSibling(t)
+  const sibling = await playTaker(t, 'sibling')
   const { wait, stop } = keepBusy(t, await connectAll(served, 6))
   const sharer = sharerOf(served, sibling.relay, wait)
   const first = sharer.share({ share: 0.4, how: 'move' })
@@ -339,6 +310,7 @@ t.test('kept and idle ones go in their share; a drain waits for a kept one that 
   const { wait, stop } = keepBusy(t, await connectAll(from, 2))
   const clients = [1, 2].map(() => new WebSocket(`ws://127.0.0.1:${portOf(from)}`))
   const codes = clients.map(client => once(client, 'close').then(([code]) => code))
+  await Promise.all(clients.map(client => once(client, 'open')))
   await until(() => from.guests.size === 2)
   const timer = setInterval(() => clients.map(client => client.ping()), 1)
   const offers: string[] = []

@@ -641,14 +641,11 @@ t.test('the master hears of its errors, and of a check that fails', async t => {
   t.same(said.slice(-2), ['erred', 'rollback: GET /health answered 503: down'])
 })
 
-t.test('beside one on probation it gives the share that the master says, unless handover is off', async t => {
+t.test('beside one on probation it gives the share that the master says', async t => {
   const { parent, heard } = play()
   parent.emit('beside', 0.2)
   parent.emit('beside', null)
   t.same(heard, ['give 0.2', 'over'])
-  const without = play({ handover: false })
-  without.parent.emit('beside', 0.2)
-  t.same(without.heard, ['give 0'])
 })
 
 t.test(
