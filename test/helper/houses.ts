@@ -114,6 +114,9 @@ export function portOf({ server }: Pick<House, 'server'>): number {
   return (server.address() as AddressInfo).port
 }
 
+/** So many questions a client lets stand, and then it waits: on a slow machine none would ever be at rest else. */
+const unanswered = 3
+
 /** A client that numbers what it says, in sizes and fragments of all kinds, until it is over. */
 export async function talk(t: Test, url: string, over: AbortSignal) {
   const client = new WebSocket(url, { perMessageDeflate: { threshold: 0 } })
@@ -135,7 +138,8 @@ export async function talk(t: Test, url: string, over: AbortSignal) {
     isOver = over.aborted
     say(client, `${++asked} ${textOf(Math.random() < 0.03 ? 70_000 : Math.random() * 300)}`)
     if (Math.random() < 0.1) client.ping()
-    await sleep(Math.random() * 16)
+    do await sleep(Math.random() * 16)
+    while (asked - answered > unanswered && !over.aborted && client.readyState === WebSocket.OPEN)
   }
   while (answered < asked && client.readyState === WebSocket.OPEN) await sleep(1)
   client.close(1000)

@@ -34,6 +34,9 @@ export interface TalkerOptions extends ClientOptions {
   readonly subprotocols?: string[]
 }
 
+/** So many questions it lets stand, and then it waits: on a slow machine no connection would ever be at rest else. */
+const unanswered = 3
+
 /** Numbers what it says, in sizes, fragments and pauses of all kinds, and expects the same of its server. */
 export async function startTalking(
   t: Test,
@@ -82,7 +85,8 @@ export async function startTalking(
     while (!isOver && socket.readyState === WebSocket.OPEN) {
       say(textOf(++asked, lengthOf()))
       if (Math.random() < 0.1) socket.ping()
-      await sleep(Math.random() * pause, undefined, { ref: false })
+      do await sleep(Math.random() * pause, undefined, { ref: false })
+      while (asked - answered > unanswered && !isOver && socket.readyState === WebSocket.OPEN)
     }
   }
 
