@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Connection, connectionOf } from '../connections/connection.js'
 import type { Connections } from '../connections/connections.js'
 import { closeLingering, isLingering } from '../connections/ending.js'
@@ -7,6 +6,7 @@ import type { ConnectionCounts, ConnectionState } from '../connections/state.js'
 import { wholeTurn } from '../event-loop.js'
 import type { Handover } from '../handover/handover.js'
 import type { Mover } from '../kept/mover.js'
+import { pause } from '../pause.js'
 import type { DrainReason } from './report.js'
 import { createShare } from './share.js'
 import type { Tally } from './tally.js'
@@ -60,7 +60,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     pause() {
       const wait = Math.min(nextPause + (Math.random() * nextPause) / 10, deadline - performance.now())
       nextPause = Math.min(nextPause * 2, pollInterval)
-      return sleep(wait, undefined, { signal: over }).catch(() => {})
+      return pause(wait, over)
     },
     answered(connection) {
       if (mayMove(connection)) return void handover?.answered(connection)

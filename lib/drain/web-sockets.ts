@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connections } from '../connections/connections.js'
 import { type WebSocket, webSocketOf } from '../internals/ws.js'
+import { pause } from '../pause.js'
 
 /** RFC 6455, 7.4 and its registry: why a server ends a WebSocket. */
 const closeCodes = {
@@ -59,7 +59,7 @@ export function endWebSockets(
     const sockets = openSockets()
     for (const [index, socket] of sockets.entries()) {
       const wait = begun + (spreadTime * index) / sockets.length - performance.now()
-      if (wait > 1) await sleep(wait, undefined, { signal }).catch(() => {})
+      if (wait > 1) await pause(wait, signal)
       tell(socket)
     }
     isLate = true

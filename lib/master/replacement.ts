@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { GracefulUpgradeError } from '../errors.js'
 import type { Log } from '../log.js'
+import { pause as wait } from '../pause.js'
 import type { UpgradeResult } from '../protocol/messages.js'
 import type { Boot } from './boot.js'
 import type { Generation } from './generation.js'
@@ -35,7 +35,7 @@ type Step =
   | { readonly name: 'over' }
 
 export function createReplacement(dead: Generation, options: ReplacementOptions): Replacement {
-  const { log, respawn, boot, onReady, onGiveUp, pause = sleepUnless } = options
+  const { log, respawn, boot, onReady, onGiveUp, pause = wait } = options
   let step: Step = { name: 'over' }
   return {
     dead,
@@ -81,8 +81,4 @@ export function createReplacement(dead: Generation, options: ReplacementOptions)
     dead.release()
     return result
   }
-}
-
-function sleepUnless(ms: number, signal: AbortSignal): Promise<void> {
-  return sleep(ms, undefined, { signal }).catch(() => {})
 }

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import * as clock from '../clock.js'
 import { createDeferred } from '../deferred.js'
+import { idlePause } from '../pause.js'
 import type { Tally } from '../protocol/messages.js'
 import { hasEnoughErrors, isWorse } from './comparison.js'
 
@@ -75,7 +75,7 @@ const none: Tally = { responses: 0, errors: 0 }
 
 export function beginProbation(options: ProbationOptions): Probation {
   const { candidate, current, time, errorRate = false, onLook, interval = 500, hangTime = 5_000 } = options
-  const { now = clock.now, pause = sleepUnless } = options
+  const { now = clock.now, pause = idlePause } = options
   const begun = now()
   const outcome = createDeferred<Outcome>()
   /** When each has been asked what it has answered last. */
@@ -192,8 +192,4 @@ export function beginProbation(options: ProbationOptions): Probation {
     if ((await candidate.tally()) === null) return fail(`${reason}, and it doesn't answer`, true)
     end({ name: 'promoted', reason })
   }
-}
-
-function sleepUnless(ms: number, signal: AbortSignal): Promise<unknown> {
-  return sleep(ms, undefined, { signal, ref: false }).catch(() => {})
 }

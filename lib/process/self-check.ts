@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { idlePause } from '../pause.js'
 import { type CheckFailure, describeCheckFailure } from '../protocol/check-failure.js'
 import type { Application } from './application.js'
 import { runCheck } from './check.js'
@@ -25,7 +25,7 @@ export async function passSelfCheck(
 ): Promise<void> {
   let told: string | undefined
   if (asked(application).length === 0) return
-  while (!(await passes())) await sleep(pause, undefined, { ref: false })
+  while (!(await passes())) await idlePause(pause)
   // One that has closed its instances meanwhile has none that fails.
   if (isOver()) return new Promise(() => {})
   if (told !== undefined) application.log.info('check passed')
@@ -69,7 +69,7 @@ export function watchSelfCheck(
 
   async function watch(): Promise<void> {
     while (asked(application).length > 0) {
-      await sleep(pause, undefined, { ref: false, signal: over.signal }).catch(() => {})
+      await idlePause(pause, over.signal)
       for (const { app, options } of asked(application)) {
         if (over.signal.aborted) return
         const failure = await runCheck(app, options)

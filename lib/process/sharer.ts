@@ -1,5 +1,4 @@
 import type { Server, Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Connection, connectionOf } from '../connections/connection.js'
 import { connectionsOf } from '../connections/connections.js'
 import { watchResponses } from '../connections/exchanges.js'
@@ -13,6 +12,7 @@ import { createMover } from '../kept/mover.js'
 import type { ListenerAddress } from '../listeners/address.js'
 import type { Listeners } from '../listeners/listeners.js'
 import type { Log } from '../log.js'
+import { idlePause } from '../pause.js'
 import type { Shared, ShareRequest } from '../protocol/messages.js'
 
 /** Lets other workers have some of the work of this one: connections on which requests or messages come, and no others. */
@@ -57,7 +57,7 @@ interface Busy {
  * Nothing of this runs per request, but while the master's request is under way, and nothing per message.
  * @param wait resolves after so many milliseconds, or when it is over
  */
-export function createSharer(options: SharerOptions, wait = pause): Sharer {
+export function createSharer(options: SharerOptions, wait = idlePause): Sharer {
   const { relay, listeners } = options
   let state: 'idle' | 'sharing' = 'idle'
   return {
@@ -173,8 +173,4 @@ export function createSharer(options: SharerOptions, wait = pause): Sharer {
 /** What has come and gone on a connection. */
 function bytesOf({ bytesRead, bytesWritten }: Socket): number {
   return bytesRead + bytesWritten
-}
-
-function pause(time: number, over?: AbortSignal): Promise<unknown> {
-  return sleep(time, undefined, { ref: false, ...(over && { signal: over }) }).catch(() => {})
 }

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from '../pause.js'
 import type { Change, Outcome, UnderWay } from './change.js'
 import type { Plan } from './plan.js'
 import type { Tally } from './tally.js'
@@ -46,7 +46,7 @@ export function scheduleChanges(
       await change()
     }
     const rest = Math.max(time - (performance.now() - start), endings.length > 0 ? aftermath : 0)
-    await sleep(rest, undefined, { signal }).catch(() => {})
+    await pause(rest, signal)
   }
 
   /** A timer may be early, by less than a millisecond. */
@@ -56,7 +56,7 @@ export function scheduleChanges(
 
   async function isTime(at: number): Promise<boolean> {
     const rest = start + at - performance.now()
-    if (rest > 0) await sleep(rest, undefined, { signal }).catch(() => {})
+    if (rest > 0) await pause(rest, signal)
     return !signal.aborted
   }
 
@@ -73,9 +73,9 @@ export function scheduleChanges(
   }
 
   async function finish(change: Pick<Change, 'number' | 'at'>, over: UnderWay['over']): Promise<void> {
-    const pause = sleep(aftermath)
+    const rest = pause(aftermath)
     changes.push({ ...change, ...(await over) })
-    await pause
+    await rest
     if (change.number === last) tally.around(undefined)
   }
 

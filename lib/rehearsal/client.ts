@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from '../pause.js'
 import type { ClientConnection, Exchange } from './connection.js'
 import { failureOf, RequestFailure } from './failure.js'
 import type { Plan } from './plan.js'
@@ -47,13 +47,13 @@ export function startClient(
 
   async function pauses(shortest: number): Promise<boolean> {
     const ms = Math.max(least + Math.random() * (most - least), shortest)
-    if (ms > 0 && !signal.aborted) await sleep(ms, undefined, { signal }).catch(() => {})
+    if (ms > 0 && !signal.aborted) await pause(ms, signal)
     return !signal.aborted
   }
 
   async function ask(request: PlannedRequest): Promise<boolean> {
     const chosen = connection.current()
-    if (latency > 0) await sleep(latency)
+    if (latency > 0) await pause(latency)
     const began = performance.now()
     waiting = { request, began }
     try {

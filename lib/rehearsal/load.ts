@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { GracefulUpgradeError } from '../errors.js'
+import { pause } from '../pause.js'
 import { type Client, startClient } from './client.js'
 import type { ClientConnection, ConnectionOptions } from './connection.js'
 import { keepEventStreams } from './event-streams.js'
@@ -67,10 +67,7 @@ export function startLoad(undici: Undici, target: Target, plan: Plan, tally: Tal
     ending.abort()
     const all = Promise.all([...clients.map(({ ended }) => ended), ...staying])
     const timer = new AbortController()
-    await Promise.race([
-      all,
-      sleep(plan.timeout + grace, undefined, { signal: timer.signal }).catch(() => {})
-    ])
+    await Promise.race([all, pause(plan.timeout + grace, timer.signal)])
     timer.abort()
     destroy()
     await all

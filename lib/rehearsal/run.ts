@@ -1,8 +1,8 @@
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { askStatus } from '../client/watch.js'
 import type { Status } from '../control/messages.js'
 import { GracefulUpgradeError } from '../errors.js'
+import { idlePause } from '../pause.js'
 import type { UnderWay } from './change.js'
 import { scheduleChanges } from './changes.js'
 import { failureKinds } from './failure.js'
@@ -159,7 +159,7 @@ function watchMemory(control: string, signal: AbortSignal): Map<number, number> 
       } catch {
         return // it ends, or has ended
       }
-      await sleep(lookInterval, undefined, { signal, ref: false }).catch(() => {})
+      await idlePause(lookInterval, signal)
     }
   }
 }
