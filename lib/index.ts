@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ConnectionCounts } from './connections/state.js'
@@ -13,6 +14,7 @@ import type { DrainHook } from './process/drain-hooks.js'
 import { createInstance } from './process/instance.js'
 import * as thisProcess from './process/this-process.js'
 import type { UpgradeResult } from './protocol/messages.js'
+import { registration } from './registration.js'
 
 export type { CheckRequest } from './check.js'
 export type { ConnectionCounts, ConnectionState } from './connections/state.js'
@@ -125,6 +127,7 @@ const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyIn
   if (thisProcess.application.instances.size > 0) delete environment.check // others may have no such route
   const options = resolveOptions(serverOption(app), given, environment)
   const instance = createInstance(app, options, thisProcess.listeners)
+  channel(registration).publish(app)
 
   app.decorate('gracefulUpgrade', {
     generation: thisProcess.generation,

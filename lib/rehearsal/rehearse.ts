@@ -79,9 +79,20 @@ async function runAll(
   for (const mode of ['upgrade', ...plan.compare] as const) {
     const view = createLiveView(screen, mode)
     if (interruption.aborted) break
-    runs.push(await runOnce({ plan, mode, start: start(mode), undici, view, interruption }))
+    const run = await runOnce({ plan, mode, start: start(mode), undici, view, interruption })
+    if (run !== undefined) runs.push(run)
+    else if (plan.compare.length === 0) throw notRegistered()
+    else view.line(`No upgrade: ${withoutPlugin}. It is only compared.`)
   }
   return runs
+}
+
+const withoutPlugin =
+  'the application listens, and has not registered fastify-graceful-upgrade, so it can not be upgraded'
+
+function notRegistered(): GracefulUpgradeError {
+  const detail = `${withoutPlugin}: register it before you listen; what a restart loses today is shown with --compare restart`
+  return new GracefulUpgradeError('GRACEFUL_UPGRADE_REHEARSAL', detail)
 }
 
 function reportOf(plan: Plan, { run }: Line, runs: readonly RunReport[]): Report {

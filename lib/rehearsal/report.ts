@@ -14,7 +14,7 @@ export interface Report {
   readonly node: string
   readonly cores: number
   readonly load: LoadReport
-  /** The rehearsal first, then what it is compared with. */
+  /** The rehearsal first, if the application can be upgraded; then what it is compared with. */
   readonly runs: readonly RunReport[]
 }
 

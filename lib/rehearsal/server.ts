@@ -2,9 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findMaster } from '../client/find.js'
 import { askStatus } from '../client/watch.js'
-import type { Status } from '../control/messages.js'
 import { createDeferred } from '../deferred.js'
 import { GracefulUpgradeError } from '../errors.js'
+import type { ListenerAddress } from '../listeners/address.js'
+import { createAnnouncements } from './announcements.js'
 import { type Guard, guardGroup } from './guard.js'
 import { createOutput, type Output } from './output.js'
 
@@ -14,6 +15,21 @@ export interface Start {
   readonly args: readonly string[]
   readonly env: NodeJS.ProcessEnv
   readonly directory: string
+  /** What is loaded into each process before its own code. */
+  readonly announcer: string
+  /** The process that is started is the application itself, and no master of it. */
+  readonly isAlone: boolean
+  /** It is known to have no use for this plugin. */
+  readonly isPlain?: boolean
+}
+
+/** An application that serves. */
+export interface Serving {
+  /** Where it is asked for an upgrade; undefined if it has no use for this plugin. */
+  readonly control?: string
+  /** By the names under which they were asked for, where these are known. */
+  readonly listeners: readonly (Pick<ListenerAddress, 'bound'> & Partial<ListenerAddress>)[]
+  readonly generation: number
 }
 
 /** How a process has ended. */
@@ -29,8 +45,8 @@ export interface Server {
   readonly output: Output
   /** Resolves when the process has ended. */
   readonly exited: Promise<Exit>
-  /** Where it is asked for an upgrade; it serves when this resolves. @throws GRACEFUL_UPGRADE_REHEARSAL if it doesn't come up */
-  serving(signal: AbortSignal): Promise<{ readonly control: string; readonly status: Status }>
+  /** It serves when this resolves. @throws GRACEFUL_UPGRADE_REHEARSAL if it doesn't come up */
+  serving(signal: AbortSignal): Promise<Serving>
   /** SIGTERM, and SIGKILL to what is left of its group. @param limit in milliseconds @returns whether it ended in time */
   stop(limit: number): Promise<boolean>
   /** SIGKILL to all of its group. */
@@ -40,10 +56,14 @@ export interface Server {
 /** Between two looks whether it serves, in milliseconds. */
 const interval = 25
 
-export function startServer({ command, args, env, directory }: Start): Server {
+/** Whoever has listened for so long without this plugin has no use for it, in milliseconds. */
+const patience = 3_000
+
+export function startServer({ command, args, env, directory, announcer, isAlone, isPlain }: Start): Server {
+  const announcements = createAnnouncements(env, { program: announcer, patience: isPlain ? 0 : patience })
   const child = spawn(command, args, {
     cwd: directory,
-    env,
+    env: announcements.env,
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true // it leads a group, all of which is ended; and Ctrl-C is ours
   })
@@ -64,26 +84,32 @@ export function startServer({ command, args, env, directory }: Start): Server {
     exit.resolve(how)
   }
 
-  async function serving(signal: AbortSignal) {
+  async function serving(signal: AbortSignal): Promise<Serving> {
     for (;;) {
       signal.throwIfAborted()
       if (ended !== undefined) throw await notUp(ended)
-      const found = await look()
+      const found = (await look()) ?? lookWithout()
       if (found !== undefined) return found
       await sleep(interval)
     }
   }
 
   /** Whoever is asked too early has no control socket yet. */
-  async function look() {
+  async function look(): Promise<Serving | undefined> {
     try {
       const control = await findMaster(String(child.pid))
-      const status = await askStatus(control)
-      return status.state === 'serving' ? { control, status } : undefined
+      const { state, listeners, generations } = await askStatus(control)
+      if (state !== 'serving') return undefined
+      return { control, listeners, generation: generations[0]?.generation ?? 1 }
     } catch (error) {
       if (error instanceof GracefulUpgradeError) return undefined
       throw error
     }
+  }
+
+  function lookWithout(): Serving | undefined {
+    const places = announcements.unregistered(isAlone ? undefined : child.pid)
+    return places && { listeners: places.map(bound => ({ bound })), generation: 1 }
   }
 
   async function notUp({ code, signal }: Exit): Promise<GracefulUpgradeError> {
@@ -113,6 +139,7 @@ export function startServer({ command, args, env, directory }: Start): Server {
     if (child.pid !== undefined) await exit.promise
     killGroup(child) // what it has started in its last moment
     guard?.dismiss()
+    announcements.close()
     output.close()
   }
 }

@@ -16,6 +16,8 @@ export function startOf(run: Run, mode: Mode, program: string): Start {
   // Of a service that this may run in, and of a production server on the same machine.
   for (const name of [...systemdVariables, 'GRACEFUL_UPGRADE_PID_FILE']) delete env[name]
   env.GRACEFUL_UPGRADE_CONTROL_SOCKET = 'true'
+  const command = process.execPath
+  const announcer = path.join(path.dirname(program), 'rehearsal/announce.cjs')
   const given = run.directory ?? env.GRACEFUL_UPGRADE_DIRECTORY
   const directory = path.resolve(given ?? '.')
   const isAlone =
@@ -23,9 +25,9 @@ export function startOf(run: Run, mode: Mode, program: string): Start {
   if (isAlone) {
     for (const name of ['WORKERS', 'BALANCE', 'MAX_MEMORY', 'DIRECTORY'])
       delete env[`GRACEFUL_UPGRADE_${name}`]
-    return { command: process.execPath, args: run.words, env: { ...env, PWD: directory }, directory }
+    return { command, args: run.words, env: { ...env, PWD: directory }, directory, announcer, isAlone }
   }
   if (given !== undefined) env.GRACEFUL_UPGRADE_DIRECTORY = given
   const words = run.isCommand ? ['--', ...run.words] : run.words
-  return { command: process.execPath, args: [program, ...words], env, directory: process.cwd() }
+  return { command, args: [program, ...words], env, directory: process.cwd(), announcer, isAlone }
 }

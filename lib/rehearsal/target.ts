@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net'
 import tls from 'node:tls'
 import { createDeferred } from '../deferred.js'
 import { GracefulUpgradeError } from '../errors.js'
-import type { ListenerAddress } from '../listeners/address.js'
+import type { Serving } from './server.js'
 
 /** Where the application listens, and what it speaks there. */
 export interface Target {
@@ -30,7 +30,7 @@ export function connectOptions({ path }: Pick<Target, 'path'>) {
  * @param path of a request that may be sent
  * @throws GRACEFUL_UPGRADE_REHEARSAL if there is none
  */
-export async function findTarget(listeners: readonly ListenerAddress[], path: string): Promise<Target> {
+export async function findTarget(listeners: Serving['listeners'], path: string): Promise<Target> {
   for (const { bound } of listeners) {
     const place = placeOf(bound)
     const found = await protocolAt(place, path)
@@ -44,6 +44,12 @@ export async function findTarget(listeners: readonly ListenerAddress[], path: st
     'GRACEFUL_UPGRADE_REHEARSAL',
     `nobody speaks HTTP where the application listens: ${places}`
   )
+}
+
+/** `HTTP/1.1 over TLS on 127.0.0.1:3000` */
+export function describeTarget({ origin, path, protocol, bound }: Target): string {
+  const what = protocol === 'h2' ? 'HTTP/2' : 'HTTP/1.1'
+  return `${what}${origin.startsWith('https') ? ' over TLS' : ''} on ${path ?? bound}`
 }
 
 interface Place {

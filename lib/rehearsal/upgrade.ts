@@ -1,5 +1,5 @@
 import { ask } from '../client/ask.js'
-import type { Progress, Status } from '../control/messages.js'
+import type { Progress } from '../control/messages.js'
 import { createDeferred } from '../deferred.js'
 import { GracefulUpgradeError } from '../errors.js'
 import type { Outcome, UnderWay } from './change.js'
@@ -37,12 +37,4 @@ export function beginUpgrade(control: string, signal: AbortSignal): UnderWay {
 function endOf({ ms, code, signal, report }: Extract<Progress, { stage: 'retired' }>): Outcome {
   const badEnd = signal ?? (code ? `exit code ${code}` : undefined)
   return { drain: ms, ...(badEnd != null && { badEnd }), ...(report && { report }) }
-}
-
-/** @returns bytes by generation, of those whose workers have said so */
-export function memoryOf({ generations }: Status): [generation: number, bytes: number][] {
-  return generations.flatMap(({ generation, workers = [] }) => {
-    const bytes = workers.reduce((sum, { rss }) => sum + (rss ?? 0), 0)
-    return bytes > 0 ? [[generation, bytes] as [number, number]] : []
-  })
 }

@@ -84,6 +84,17 @@ t.test('a restart loses what an upgrade does not, side by side', async t => {
   t.match(stdout, /^close and restart: [1-9][\d,]* of /m)
 })
 
+t.test('of an application without the plugin it shows what a restart loses today', async t => {
+  const { code, stdout } = await rehearse(t, [...once, '--compare', 'restart,close', 'plain.js'], {
+    PORT: String(await freePort())
+  })
+  t.equal(code, 1)
+  t.match(stdout, /^No upgrade: the application listens, and has not registered fastify-graceful-upgrade/m)
+  t.match(stdout, /^FAILED: [1-9][\d,]* of [\d,]+ requests failed, 5 of 5 clients .* over 1 restart\.$/m)
+  t.match(stdout, /^✗ GET \/: the connection was refused .*, around restart 1\. Nobody listened/m)
+  t.match(stdout, /^close and restart: [1-9][\d,]* of /m)
+})
+
 t.test('it finds the race that is lost where idle connections are closed', async t => {
   // All that are idle end at once, and their clients hear of that long after their next request.
   const args = ['--handover', 'false', '--idle-spread-time', '1', '--clients', '20', '--latency', '300ms']
@@ -178,6 +189,11 @@ for (const [name, args, message] of [
     'a request that fails already',
     ['--request', '/error', 'faulty.js'],
     /GET \/error fails before any upgrade: it is answered with 500/
+  ],
+  [
+    'an application without the plugin',
+    ['plain.js'],
+    /has not registered fastify-graceful-upgrade.*--compare restart/
   ],
   ['nothing to compare with', ['--compare', 'close', 'faulty.js'], /--compare needs a port/],
   ['a command line that is not understood', ['--every', 'x', 'faulty.js'], /--every must be a time/]

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -7,11 +8,15 @@ import { guardGroup } from '../../../lib/rehearsal/guard.js'
 import { startServer } from '../../../lib/rehearsal/server.js'
 import { cleanEnvironment, isRunning } from '../../helper/server.ts'
 
+const announcer = path.resolve(import.meta.dirname, '../../../dist/rehearsal/announce.cjs')
+
 const node = (script: string) => ({
   command: process.execPath,
   args: ['-e', script],
   env: cleanEnvironment(),
-  directory: '/'
+  directory: '/',
+  announcer,
+  isAlone: true
 })
 
 const never = new AbortController().signal
@@ -82,4 +87,17 @@ t.test('a guard that is dismissed ends nothing', async t => {
   guard.dismiss()
   await guard.ended
   t.equal(group.exitCode ?? group.signalCode, null)
+})
+
+t.test('an application without the plugin serves when it has listened for some time', async t => {
+  const server = startServer(
+    node(
+      "require('node:http').createServer().listen(0, '127.0.0.1', function () { console.log(this.address().port) })"
+    )
+  )
+  const { control, listeners, generation } = await server.serving(never)
+  t.equal(control, undefined)
+  t.same(listeners, [{ bound: `127.0.0.1:${server.output.lastWords()}` }])
+  t.equal(generation, 1)
+  await server.kill()
 })
