@@ -29,6 +29,9 @@ const interruptions: Readonly<Partial<Record<NodeJS.Signals, number>>> = {
   SIGHUP: 129
 }
 
+/** It stands beside this file when both are built. */
+const announcer = path.join(import.meta.dirname, 'announce.cjs')
+
 /** Ctrl-C reaches this process twice where npx passes it on; in milliseconds. */
 const sameSignal = 200
 
@@ -50,7 +53,7 @@ export async function runRehearsal(line: Line, program: string, output: Output):
   for (const signal of Object.keys(interruptions)) process.on(signal, interrupt)
   try {
     const plan = planOf(line.options)
-    const start = (mode: Mode) => startOf(line.run, mode, program)
+    const start = (mode: Mode) => startOf(line.run, mode, { program, announcer })
     const undici = await loadUndici(start('upgrade').directory)
     const screen = plan.json ? silence(output) : output.stdout
     const runs = await runAll(plan, start, undici, screen, interruption.signal)

@@ -15,7 +15,7 @@ export interface Start {
   readonly args: readonly string[]
   readonly env: NodeJS.ProcessEnv
   readonly directory: string
-  /** What is loaded into each process before its own code. */
+  /** `announce.ts` as it was built: it is loaded into each process before its own code. */
   readonly announcer: string
   /** The process that is started is the application itself, and no master of it. */
   readonly isAlone: boolean

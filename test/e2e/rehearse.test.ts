@@ -1,6 +1,6 @@
 /** `graceful-upgrade rehearse` on real applications: good ones, and one with faults that it has to name. */
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, symlinkSync } from 'node:fs'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import type { Report } from '../../lib/rehearsal/report.js'
@@ -26,8 +26,13 @@ function rehearse(
 ): Promise<Run> {
   return new Promise(resolve => {
     const options = { env: { ...cleanEnvironment(), ...env }, cwd: fixtures }
-    const child = execFile(process.execPath, [cli, 'rehearse', ...args], options, (_error, stdout, stderr) =>
-      resolve({ code: child.exitCode, stdout, stderr })
+    const program = path.join(temporaryFolder(t), 'graceful-upgrade')
+    symlinkSync(cli, program) // as npm does
+    const child = execFile(
+      process.execPath,
+      [program, 'rehearse', ...args],
+      options,
+      (_error, stdout, stderr) => resolve({ code: child.exitCode, stdout, stderr })
     )
     t.teardown(() => child.kill('SIGKILL')) // the server ends with it
     let said = ''

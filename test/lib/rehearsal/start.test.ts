@@ -5,7 +5,7 @@ import { parseCommandLine } from '../../../lib/supervisor/command-line.js'
 
 function start(line: string, mode: 'upgrade' | 'restart' = 'upgrade') {
   const { run } = parseCommandLine(['rehearse', ...line.split(' ')]) as any
-  return startOf(run, mode, '/cli')
+  return startOf(run, mode, { program: '/cli', announcer: '/announce.cjs' })
 }
 
 t.test('it is started supervised, with the options that were given', async t => {
