@@ -120,7 +120,7 @@ t.test('it names a handler that hangs, a session that is gone, and an onClose ho
       '--request',
       '/cart',
       '--request',
-      '{"path":"/hang","weight":0.2}',
+      '/hang',
       '--json',
       'faulty.js'
     ],
