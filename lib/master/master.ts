@@ -22,7 +22,7 @@ import { createRespawn } from './respawn.js'
 import { retire } from './retire.js'
 import { createRoster, type GenerationEntry } from './roster.js'
 import { type BalanceCounts, createScaling, type OnScaled, type TeamOptions } from './scaling.js'
-import type { WorkerStart } from './spawn.js'
+import type { GenerationStart } from './spawn.js'
 import { createKnownTicketKeys } from './ticket-keys.js'
 import { createTrials, type Trial } from './trial.js'
 
@@ -71,7 +71,7 @@ export interface MasterOptions {
   /** The generation that serves; or the listeners that the first one is born with, which is started at once. */
   readonly first: Generation | readonly OpenListener[]
   readonly log: Log
-  start(next: WorkerStart): Generation
+  start(next: GenerationStart): Generation
   /** Where the code of a generation is, if that is known. */
   placeOf(generation: Generation): string | undefined
   /** For generations of several workers; undefined where there can't be any. */
@@ -156,6 +156,17 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
   }
 
   async function upgrade(): Promise<UpgradeResult> {
+    try {
+      const result = await beginUpgrade()
+      events.emit('upgraded', result)
+      return result
+    } catch (error) {
+      events.emit('notUpgraded', error as GracefulUpgradeError)
+      throw error
+    }
+  }
+
+  async function beginUpgrade(): Promise<UpgradeResult> {
     const reason = whyNot?.()
     if (reason !== undefined) throw refuse(reason)
     if (phase.name === 'serving' && !scaling.isUnderWay()) return upgradeFrom(phase.current)
@@ -220,7 +231,11 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
   /** To whoever serves now, which may be a later generation than the one that the giver made way for. */
   async function relay(from: Generation, offer: ConnectionOffer, handle: RawHandle): Promise<OfferAnswer> {
     if (isClosing()) return 'refused'
-    return takerOf(from)?.adopt(offer, handle) ?? 'unavailable'
+    const taker = takerOf(from)
+    if (taker === undefined) return 'unavailable'
+    const answer = await taker.adopt(offer, handle)
+    if (answer === 'adopted') events.emit('moved', from.number < taker.number ? 'forward' : 'back')
+    return answer
   }
 
   /** The one that serves gives to the one on probation, and all others to the one that serves. */
@@ -251,6 +266,7 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
       return end(0)
     }
     log.error({ ...nameOf(generation), ...death }, 'generation died')
+    events.emit('restart', 'died')
     roster.drains(generation) // it may yet
     void generation.ended.then(() => roster.gone(generation))
     replace(generation)

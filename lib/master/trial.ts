@@ -90,6 +90,7 @@ export function createTrials({ log, events, roster, probe, placeOf }: TrialsOpti
       current.beside(null)
       if (outcome.name === 'closing') throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
       const ms = Math.round(now() - begun)
+      events.emit('judged', candidate, ms)
       if (outcome.name === 'failed') throw rollBack(outcome, ms)
       if (refused === name.release) refused = undefined
       log.info({ ...name, ms, reason: outcome.reason, ...answered() }, 'generation confirmed')

@@ -1,4 +1,5 @@
 import type { ConnectionCounts } from '../connections/state.js'
+import { type HoldUp, isHoldUps } from '../drain/hold-up.js'
 import { type DrainReport, isDrainReport } from '../drain/report.js'
 import { type OfferMessage, readOfferMessage } from '../handover/offer.js'
 import { isTicketKeys, type TicketKeys } from '../handover/session-tickets.js'
@@ -37,7 +38,13 @@ export type WorkerMessage =
   | { readonly type: 'dying' }
   /** SIGHUP came to the worker, or the application called `upgrade()`. */
   | { readonly type: 'upgrade'; readonly id: number }
-  | { readonly type: 'counted'; readonly id: number; readonly connections: ConnectionCounts }
+  | {
+      readonly type: 'counted'
+      readonly id: number
+      readonly connections: ConnectionCounts
+      /** If it was asked for names. */
+      readonly heldUpBy?: readonly HoldUp[]
+    }
   | { readonly type: 'revealed'; readonly id: number; readonly ticketKeys: readonly TicketKeys[] }
   | { readonly type: 'measured'; readonly id: number; readonly usage: Usage }
   /** A signal asks this worker alone to end: let another one take its place, and then say 'retire'. */
@@ -54,6 +61,8 @@ export type WorkerMessage =
       readonly verdict: 'confirm' | 'rollback'
       readonly reason: string
     }
+  /** The application wants to know something of the whole service. */
+  | { readonly type: 'inquire'; readonly id: number; readonly about: Parameters<Inquire>[0] }
   /** So many of its connections have gone elsewhere, since it was asked to share. */
   | { readonly type: 'shared'; readonly id: number; readonly shared: Shared }
 
@@ -87,8 +96,8 @@ export type MasterMessage =
   | ({ readonly type: 'share'; readonly id: number } & ShareRequest)
   /** An upgrade under way has begun, or is over. */
   | { readonly type: 'upgrading'; readonly value: boolean }
-  /** How many connections are there? */
-  | { readonly type: 'count'; readonly id: number }
+  /** How many connections are there? And, with names, what does a drain wait for? */
+  | { readonly type: 'count'; readonly id: number; readonly isNamed?: boolean }
   /** What are the keys of the session tickets? */
   | { readonly type: 'reveal'; readonly id: number }
   /** Those of the generation before it, to be applied before 'serve'. */
@@ -102,6 +111,8 @@ export type MasterMessage =
   /** Nobody follows: drain, close, exit. */
   | { readonly type: 'close'; readonly signal: NodeJS.Signals | null }
   | { readonly type: 'upgraded'; readonly id: number; readonly result: UpgradeResult }
+  /** What it wanted to know: a `Status`, or text. */
+  | { readonly type: 'informed'; readonly id: number; readonly answer: unknown }
   /** What the application wanted with a generation on probation has been done. */
   | { readonly type: 'judged'; readonly id: number }
   | {
@@ -111,6 +122,9 @@ export type MasterMessage =
       readonly message: string
       readonly lastWords?: string
     }
+
+/** What a master tells of the whole service: a `Status`, or its metrics as text. */
+export type Inquire = (about: 'status' | 'metrics') => Promise<unknown>
 
 /** What a worker's process has used since its start: of two answers the difference tells. */
 export interface Usage {
@@ -227,7 +241,8 @@ const workerChecks: Checks<WorkerMessage> = {
   drained: ({ report }) => isDrainReport(report),
   dying: () => true,
   upgrade: ({ id }) => isNumber(id),
-  counted: ({ id, connections }) => isNumber(id) && isCounts(connections),
+  counted: ({ id, connections, heldUpBy }) =>
+    isNumber(id) && isCounts(connections) && (heldUpBy === undefined || isHoldUps(heldUpBy)),
   revealed: ({ id, ticketKeys }) => isNumber(id) && isTicketKeys(ticketKeys),
   measured: ({ id, usage }) => isNumber(id) && hasNumbers(usage, 'active', 'idle', 'cpu', 'uptime', 'rss'),
   leaving: () => true,
@@ -236,6 +251,7 @@ const workerChecks: Checks<WorkerMessage> = {
   erred: () => true,
   judge: ({ id, verdict, reason }) =>
     isNumber(id) && (verdict === 'confirm' || verdict === 'rollback') && isString(reason),
+  inquire: ({ id, about }) => isNumber(id) && (about === 'status' || about === 'metrics'),
   shared: ({ id, shared }) => isNumber(id) && hasNumbers(shared, 'wanted', 'gone')
 }
 
@@ -245,6 +261,7 @@ const masterChecks: Checks<MasterMessage> = {
   probe: () => true,
   beside: ({ share }) => share === null || isNumber(share),
   tally: ({ id }) => isNumber(id),
+  informed: ({ id, answer }) => isNumber(id) && answer != null,
   judged: ({ id }) => isNumber(id),
   team: ({ workers, heir, pids }) => isNumber(workers) && isNumber(heir) && Array.isArray(pids),
   measure: ({ id }) => isNumber(id),

@@ -46,7 +46,14 @@ export function playGeneration(
     ready.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_EXITED'))
   }
   const nothing = async () => null
-  const played = { worker: 0, state: 'serving', restarts: 0, connections: nothing, load: nothing } as const
+  const played = {
+    worker: 0,
+    state: 'serving',
+    restarts: 0,
+    connections: nothing,
+    load: nothing,
+    heldUpBy: async () => []
+  } as const
   const generation: PlayedGeneration = {
     number,
     isHere,

@@ -9,7 +9,7 @@ import type { ConnectionOffer } from '../../../lib/handover/offer.js'
 import type { TicketKeys } from '../../../lib/handover/session-tickets.js'
 import type { RawHandle } from '../../../lib/internals/raw-handle.js'
 import { createMaster } from '../../../lib/master/master.js'
-import type { WorkerStart } from '../../../lib/master/spawn.js'
+import type { GenerationStart } from '../../../lib/master/spawn.js'
 import { listenToLog, type PlayedGeneration, playGeneration } from '../../helper/generation.ts'
 
 const handle = { fd: 9 } as RawHandle
@@ -26,7 +26,7 @@ function setUp({
   whyNot = (): GracefulUpgradeError | undefined => undefined
 } = {}) {
   const calls: string[] = []
-  const starts: WorkerStart[] = []
+  const starts: GenerationStart[] = []
   const generations: PlayedGeneration[] = []
   const events = new EventEmitter()
   const { log, lines } = listenToLog()

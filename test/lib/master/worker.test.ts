@@ -31,6 +31,7 @@ function setUp(given: Partial<WorkerStart> = {}, child = new PlayedChild()) {
       succeeds: 'worker',
       onUpgrade: () => Promise.reject(new Error('nobody may ask')),
       onJudge: () => Promise.reject(new Error('nobody may judge')),
+      onInquire: () => Promise.reject(new Error('nobody may ask')),
       onOffer: () => Promise.reject(new Error('nobody may offer')),
       ...given
     },

@@ -12,6 +12,7 @@ const address = { key: 'tcp::3000', bound: '0.0.0.0:3000' }
 const listener = { ...address, server: {} } as unknown as Listener
 const offer = { listener: address, idleTime: 4_000 }
 const report = { refused: 0, longestPause: 3, kinds: {} }
+const heldUp = [{ kind: 'request', method: 'GET', url: '/slow', ms: 5 }] as const
 const terms = { time: 30_000, share: 0.1, errorRate: false } as const
 const counts = { fresh: 0, idle: 1, active: 2, detached: 3 }
 const keys: TicketKeys[] = [{ listener: address, keys: null, sessionIdContext: '', clients: null }]
@@ -20,7 +21,12 @@ function setUp(take: Relay = () => Promise.reject(new Error('nobody may offer'))
   const master = new PlayedEnd()
   const parent = connectParent(
     take,
-    { count: () => counts, reveal: () => keys, tally: () => ({ responses: 5, errors: 1 }) },
+    {
+      count: () => counts,
+      heldUpBy: () => heldUp,
+      reveal: () => keys,
+      tally: () => ({ responses: 5, errors: 1 })
+    },
     master
   )
   const heard: unknown[][] = []
@@ -192,7 +198,12 @@ t.test('a process whose master was gone before it asked is told so too, when it 
   master.connected = false
   const parent = connectParent(
     async () => 'refused',
-    { count: () => counts, reveal: () => [], tally: () => ({ responses: 0, errors: 0 }) },
+    {
+      count: () => counts,
+      heldUpBy: () => heldUp,
+      reveal: () => [],
+      tally: () => ({ responses: 0, errors: 0 })
+    },
     master
   )
   await once(parent, 'lost')

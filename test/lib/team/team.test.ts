@@ -51,6 +51,7 @@ function setUp(
       succeeds: 'none',
       onUpgrade: () => Promise.reject(new Error('not asked for')),
       onJudge: () => Promise.reject(new Error('not asked for')),
+      onInquire: () => Promise.reject(new Error('not asked for')),
       async onOffer({ idleTime }) {
         offered.push(`by the master: ${idleTime}`)
         return 'adopted'
