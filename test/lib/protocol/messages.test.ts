@@ -47,7 +47,13 @@ const workerMessages: WorkerMessage[] = [
   { type: 'upgrade', id: 0 },
   { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2, detached: 3 } },
   { type: 'revealed', id: 0, ticketKeys },
-  { type: 'revealed', id: 0, ticketKeys: [] }
+  { type: 'revealed', id: 0, ticketKeys: [] },
+  {
+    ...{ type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2, detached: 3 } },
+    heldUpBy: [{ kind: 'request', method: 'GET', url: '/', ms: 5 }]
+  },
+  { type: 'inquire', id: 0, about: 'status' },
+  { type: 'inquire', id: 1, about: 'metrics' }
 ]
 
 const masterMessages: MasterMessage[] = [
@@ -61,6 +67,9 @@ const masterMessages: MasterMessage[] = [
   { type: 'close', signal: 'SIGTERM' },
   { type: 'close', signal: null },
   { type: 'upgraded', id: 1, result },
+  { type: 'count', id: 1, isNamed: true },
+  { type: 'informed', id: 1, answer: { pid: 7 } },
+  { type: 'informed', id: 2, answer: '# EOF' },
   { type: 'refused', id: 1, code: 'GRACEFUL_UPGRADE_EXITED', message: 'ended' },
   { type: 'refused', id: 1, code: 'OF_A_LATER_VERSION', message: 'ended', lastWords: 'SyntaxError' }
 ]
@@ -174,6 +183,9 @@ t.test('a malformed message of a worker is unknown', async t => {
     { type: 'unlisten' },
     { type: 'counted', id: 0 },
     { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2 } },
+    { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2, detached: 3 }, heldUpBy: [1] },
+    { type: 'inquire', about: 'status' },
+    { type: 'inquire', id: 1, about: 'environment' },
     { type: 'counted', connections: { fresh: 0, idle: 1, active: 2, detached: 3 } },
     { type: 'revealed', ticketKeys },
     ...malformedTicketKeys.map(ticketKeys => ({ type: 'revealed', id: 0, ticketKeys })),
@@ -194,6 +206,8 @@ t.test('a malformed message of a worker is unknown', async t => {
 t.test('a malformed message of a master is unknown', async t => {
   for (const inner of [
     { type: 'upgrading' },
+    { type: 'informed', id: 1 },
+    { type: 'informed', answer: 'x' },
     { type: 'count' },
     { type: 'reveal' },
     { type: 'reveal', id: '0' },
