@@ -13,7 +13,7 @@ import {
 import type { DrainHook } from './process/drain-hooks.js'
 import { createInstance } from './process/instance.js'
 import * as thisProcess from './process/this-process.js'
-import type { UpgradeResult } from './protocol/messages.js'
+import type { UpgradeResult } from './protocol/upgrade-result.js'
 
 export type { CheckRequest } from './check.js'
 export type { ConnectionCounts, ConnectionState } from './connections/state.js'
@@ -24,7 +24,7 @@ export type { KeepableConnection, KeepableRequest, KeepOptions } from './kept/ke
 export type { Kept } from './kept/kept.js'
 export type { GracefulUpgradeOptions } from './options.js'
 export type { DrainHook } from './process/drain-hooks.js'
-export type { UpgradeResult } from './protocol/messages.js'
+export type { UpgradeResult } from './protocol/upgrade-result.js'
 
 /** What a generation is doing, as `fastify.gracefulUpgrade.state` tells it. */
 export type GracefulUpgradeState = 'starting' | 'probation' | 'serving' | 'upgrading' | 'draining' | 'closed'

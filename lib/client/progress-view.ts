@@ -3,7 +3,7 @@ import type { Progress } from '../control/messages.js'
 import { describeHoldUp, type HoldUp } from '../drain/hold-up.js'
 import { type DrainReport, totalFate, ways } from '../drain/report.js'
 import type { ProbationStatus } from '../probation/probation.js'
-import type { Tally } from '../protocol/messages.js'
+import type { Tally } from '../protocol/probation.js'
 import { duration } from './duration.js'
 import { createLiveLine, type LiveLine, type Screen } from './live-line.js'
 

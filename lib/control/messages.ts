@@ -7,7 +7,7 @@ import type { ErrorCode } from '../errors.js'
 import type { ListenerAddress } from '../listeners/address.js'
 import type { BalanceCounts } from '../master/scaling.js'
 import type { ProbationStatus } from '../probation/probation.js'
-import type { UpgradeResult } from '../protocol/messages.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 
 /** One generation, as its master sees it. */
 export interface GenerationStatus {

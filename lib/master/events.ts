@@ -1,7 +1,7 @@
 import type { GracefulUpgradeError } from '../errors.js'
 import type { ProbationStatus } from '../probation/probation.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
-import type { UpgradeResult } from '../protocol/messages.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import type { Generation, Retirement } from './generation.js'
 
 /** Where a connection goes: to a later generation, to the one before, or to another worker of its own. */

@@ -5,7 +5,8 @@ import type { DrainReport } from '../drain/report.js'
 import type { Relay } from '../handover/offer.js'
 import type { TicketKeys } from '../handover/session-tickets.js'
 import type { OpenListener } from '../listeners/address.js'
-import type { ProbationTerms, Shared, ShareRequest, Tally, TeamNews } from '../protocol/messages.js'
+import type { ProbationTerms, Tally } from '../protocol/probation.js'
+import type { Shared, ShareRequest, TeamNews } from '../protocol/team.js'
 
 /** How a process ended. */
 export interface Ending {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GracefulUpgradeError } from '../errors.js'
 import type { Log } from '../log.js'
-import type { UpgradeResult } from '../protocol/messages.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import type { Boot } from './boot.js'
 import type { Generation } from './generation.js'
 import type { Respawn } from './respawn.js'

@@ -45,6 +45,12 @@ export interface Trial {
   giveUp(): void
 }
 
+/** @throws GRACEFUL_UPGRADE_NO_PROBATION if there is none; what its `judge` throws */
+export async function judgeTrial(trial: Trial | undefined, ...verdict: Parameters<Judge>): Promise<void> {
+  if (trial === undefined) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_NO_PROBATION')
+  await trial.judge(...verdict)
+}
+
 export function createTrials({ log, events, roster, probe, placeOf }: TrialsOptions): Trials {
   /** The release that was rolled back last. */
   let refused: string | undefined

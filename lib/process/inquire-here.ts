@@ -4,7 +4,7 @@ import { tellGeneration, tellProcess } from '../control/status.js'
 import { createMeter } from '../master/meter.js'
 import { noCounters } from '../metrics/counters.js'
 import { metricsOf } from '../metrics/metrics.js'
-import type { Inquire } from '../protocol/messages.js'
+import type { Inquire } from '../protocol/inquire.js'
 import type { ProcessContext } from './role.js'
 import { usage } from './usage.js'
 

@@ -12,17 +12,12 @@ import type { Judge } from '../master/generation.js'
 import { createPending } from '../pending.js'
 import { type ChannelEnd, openChannel } from '../protocol/channel.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
-import {
-  type Inquire,
-  type ProbationTerms,
-  readMasterMessage,
-  type Shared,
-  type ShareRequest,
-  type Tally,
-  type TeamNews,
-  type UpgradeResult,
-  type WorkerMessage
-} from '../protocol/messages.js'
+import type { Inquire } from '../protocol/inquire.js'
+import type { WorkerMessage } from '../protocol/messages.js'
+import type { ProbationTerms, Tally } from '../protocol/probation.js'
+import { readMasterMessage } from '../protocol/read-message.js'
+import type { Shared, ShareRequest, TeamNews } from '../protocol/team.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import { usage } from './usage.js'
 
 /** The child's side of its master; `worker.ts` is the other. */

@@ -12,7 +12,7 @@ import { type Ending, type Generation, mainPid, type Worker } from '../master/ge
 import type { BalanceCounts } from '../master/scaling.js'
 import type { WorkerStart } from '../master/spawn.js'
 import { createKnownTicketKeys } from '../master/ticket-keys.js'
-import type { Tally } from '../protocol/messages.js'
+import type { Tally } from '../protocol/probation.js'
 import { bootTeam, type TeamBooting } from './boot.js'
 import { createDistribution } from './distribution.js'
 import { inheritedFor, listenersOf } from './listeners.js'

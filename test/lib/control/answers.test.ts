@@ -7,7 +7,7 @@ import { createDeferred } from '../../../lib/deferred.js'
 import type { MasterEvents } from '../../../lib/master/events.js'
 import type { Master } from '../../../lib/master/master.js'
 import { createRoster } from '../../../lib/master/roster.js'
-import type { Inquire } from '../../../lib/protocol/messages.js'
+import type { Inquire } from '../../../lib/protocol/inquire.js'
 import { playGeneration } from '../../helper/generation.ts'
 
 const counts = { idle: 2 } as never

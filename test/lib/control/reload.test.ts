@@ -9,7 +9,7 @@ import { GracefulUpgradeError } from '../../../lib/errors.js'
 import type { MasterEvents } from '../../../lib/master/events.js'
 import type { Master } from '../../../lib/master/master.js'
 import { createRoster } from '../../../lib/master/roster.js'
-import type { UpgradeResult } from '../../../lib/protocol/messages.js'
+import type { UpgradeResult } from '../../../lib/protocol/upgrade-result.js'
 import { playGeneration } from '../../helper/generation.ts'
 
 const counts = { idle: 2 } as never

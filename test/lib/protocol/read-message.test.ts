@@ -1,15 +1,10 @@
 import t from 'tap'
 import type { OfferMessage } from '../../../lib/handover/offer.js'
 import type { TicketKeys } from '../../../lib/handover/session-tickets.js'
+import { typeOf, wrap } from '../../../lib/protocol/envelope.js'
 import { type Inheritance, readInheritance } from '../../../lib/protocol/inheritance.js'
-import {
-  type MasterMessage,
-  readMasterMessage,
-  readWorkerMessage,
-  typeOf,
-  type WorkerMessage,
-  wrap
-} from '../../../lib/protocol/messages.js'
+import type { MasterMessage, WorkerMessage } from '../../../lib/protocol/messages.js'
+import { readMasterMessage, readWorkerMessage } from '../../../lib/protocol/read-message.js'
 
 const result = { generation: 2, pid: 7, ms: 120 }
 
