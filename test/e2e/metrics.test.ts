@@ -178,3 +178,15 @@ t.test('two workers: whichever is asked, it tells of both', async t => {
     t.equal(linted, '0: ')
   })
 })
+
+t.test('the example joins them with those of prom-client', async t => {
+  const server = startServer(t, { fixture: '../../example/metrics.mjs', env: { PORT: '0' } })
+  const { msg } = await server.line(/^Server listening at/)
+  const text = await scrape(Number(msg.split(':').at(-1)))
+  t.match(text, /^process_cpu_seconds_total\{worker="0"\} /m)
+  t.equal(valuesOf(text).get('generation'), 1)
+  t.equal(text.match(/# EOF/g)?.length, 1)
+  t.match(text, /\n# EOF\n$/)
+  if (missing('promtool')) return
+  t.match((await judgeByPrometheus(t, text)).parsed, /^0: BLOCK ULID/)
+})
