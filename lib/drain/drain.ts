@@ -67,7 +67,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   let endReason: DrainReason | undefined
   const reason = () => endReason ?? options.reason()
   const heldUpBy = () => holdUpsOf(servers)
-  const stopWatching = watchHoldUps(servers, options.requestIdHeader)
+  const stopWatching = watchHoldUps(servers, start, options.requestIdHeader)
   const log = createDrainLog({ log: options.log, reason, total, heldUpBy })
   const [over, timeUp] = [new AbortController(), new AbortController()]
   const timeUpTimer = setTimeout(() => timeUp.abort(), drainTimeout)

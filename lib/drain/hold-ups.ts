@@ -30,12 +30,16 @@ const requestStart = 'http.server.request.start'
 /**
  * From now on it can be said what these servers wait for. Nothing was noted of a request before: what there is to know is
  * found on its connection.
+ * @param since when their drain has begun: `performance.now()`
  * @param requestIdHeader Fastify's option
  * @returns requests that come from then on are not noted any more
  */
-export function watchHoldUps(servers: readonly Server[], requestIdHeader: unknown): () => void {
+export function watchHoldUps(
+  servers: readonly Server[],
+  since: number,
+  requestIdHeader: unknown
+): () => void {
   const idHeader = typeof requestIdHeader === 'string' ? requestIdHeader.toLowerCase() : undefined
-  const since = performance.now()
   for (const server of servers) {
     drains.set(server, { since, idHeader })
     if (isHttp2(server)) server.on('stream', note)

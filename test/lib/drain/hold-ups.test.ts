@@ -32,7 +32,7 @@ t.test(
     await until(() => responses.length === 1)
     t.same(holdUpsOf([server]), [], 'nothing drains')
 
-    const stop = watchHoldUps([server], 'X-Request-Id')
+    const stop = watchHoldUps([server], performance.now(), 'X-Request-Id')
     t.teardown(stop)
     const begun = performance.now()
     await until(() => performance.now() - begun > 20)
@@ -75,7 +75,7 @@ t.test('of HTTP/2 each stream is one, and not its connection', async t => {
   const begun = once(server, 'stream')
   client.request({ ':path': '/old?secret', 'x-request-id': '17' }).on('error', () => {})
   await begun
-  const stop = watchHoldUps([server], 'x-request-id')
+  const stop = watchHoldUps([server], performance.now(), 'x-request-id')
   t.teardown(stop)
   const next = once(server, 'stream')
   client.request({ ':path': '/young', ':method': 'DELETE' }).on('error', () => {})
@@ -94,7 +94,7 @@ t.test('of HTTP/2 each stream is one, and not its connection', async t => {
 t.test('without the option no header is an id', async t => {
   const server = http.createServer(() => {})
   const { connect } = await follow(t, server)
-  const stop = watchHoldUps([server], false)
+  const stop = watchHoldUps([server], performance.now(), false)
   t.teardown(stop)
   const { client, socket } = await connect()
   client.write(head('/', 'X-Request-ID: 17\r\n'))
@@ -106,7 +106,7 @@ t.test('without the option no header is an id', async t => {
 t.test('a server of another protocol has connections without names', async t => {
   const server = net.createServer(() => {})
   const { connect } = await follow(t, server)
-  const stop = watchHoldUps([server], undefined)
+  const stop = watchHoldUps([server], performance.now(), undefined)
   t.teardown(stop)
   await connect()
   t.match(holdUpsOf([server]), [{ kind: 'other' }])
