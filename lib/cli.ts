@@ -30,13 +30,18 @@ async function main(): Promise<void> {
       return
   }
   // Loaded only now: a master that runs for months has no use for it.
-  const { runJudge, runReload, runScale, runStatus, runStop } = await import('./client/commands.js')
+  const { runJudge, runMetrics, runReload, runScale, runStatus, runStop } = await import(
+    './client/commands.js'
+  )
   switch (line.command) {
     case 'reload':
       process.exitCode = await runReload(line.target, line, process)
       return
     case 'status':
       process.exitCode = await runStatus(line.target, line, process)
+      return
+    case 'metrics':
+      process.exitCode = await runMetrics(line.target, process)
       return
     case 'confirm':
     case 'rollback':

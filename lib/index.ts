@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ConnectionCounts } from './connections/state.js'
+import type { Status } from './control/messages.js'
 import { drainBeforeClose, onCloseCalled, serverOption } from './internals/fastify.js'
 import { createKeeper, type Keeper } from './kept/keep.js'
 import {
@@ -13,18 +14,20 @@ import {
 import type { DrainHook } from './process/drain-hooks.js'
 import { createInstance } from './process/instance.js'
 import * as thisProcess from './process/this-process.js'
-import type { UpgradeResult } from './protocol/messages.js'
+import type { UpgradeResult } from './protocol/upgrade-result.js'
 import { registration } from './registration.js'
 
 export type { CheckRequest } from './check.js'
 export type { ConnectionCounts, ConnectionState } from './connections/state.js'
-export type { DrainReason } from './drain/report.js'
+export type { GenerationStatus, Status, UpgradeRecord, WorkerStatus } from './control/messages.js'
+export type { HoldUp } from './drain/hold-up.js'
+export type { DrainReason, DrainReport } from './drain/report.js'
 export { type ErrorCode, GracefulUpgradeError } from './errors.js'
 export type { KeepableConnection, KeepableRequest, KeepOptions } from './kept/keep.js'
 export type { Kept } from './kept/kept.js'
 export type { GracefulUpgradeOptions } from './options.js'
 export type { DrainHook } from './process/drain-hooks.js'
-export type { UpgradeResult } from './protocol/messages.js'
+export type { UpgradeResult } from './protocol/upgrade-result.js'
 
 /** What a generation is doing, as `fastify.gracefulUpgrade.state` tells it. */
 export type GracefulUpgradeState = 'starting' | 'probation' | 'serving' | 'upgrading' | 'draining' | 'closed'
@@ -74,6 +77,14 @@ export interface GracefulUpgrade extends Keeper {
    * @param reason for the log, and for whoever has asked for the upgrade
    */
   rollback(reason: string): Promise<void>
+  /**
+   * What the whole service is doing, whichever process is asked: what `graceful-upgrade status --json` prints. Without a master
+   * (before it listens, or where another worker has become the master) it is this process alone. Rejects with
+   * GRACEFUL_UPGRADE_MASTER_LOST if the master doesn't answer.
+   */
+  status(): Promise<Status>
+  /** The same as metrics, for Prometheus: `application/openmetrics-text; version=1.0.0; charset=utf-8`. */
+  metrics(): Promise<string>
   /**
    * Says that this generation listens on all that it wants, so that nobody waits for `claimTimeout`. Where the server
    * of this instance never listens, as another one feeds it, this is what `listen()` is elsewhere: it serves now.
@@ -146,6 +157,8 @@ const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyIn
     upgrade: thisProcess.upgrade,
     confirm: () => thisProcess.judge('confirm', 'the application has confirmed it'),
     rollback: reason => thisProcess.judge('rollback', String(reason)),
+    status: () => thisProcess.inquire('status') as Promise<Status>,
+    metrics: () => thisProcess.inquire('metrics') as Promise<string>,
     ready: () => thisProcess.declareReady(instance)
   })
 

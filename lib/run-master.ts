@@ -1,14 +1,18 @@
 import { controlMaster } from './control/answers.js'
 import type { Status } from './control/messages.js'
 import type { Control } from './control/server.js'
+import { followStatus } from './control/status.js'
 import type { Log } from './log.js'
 import type { Generation } from './master/generation.js'
 import { createMaster, type Master, type MasterOptions } from './master/master.js'
 import { createReleases } from './master/releases.js'
 import type { RestartContext } from './master/restart-context.js'
-import type { WorkerSettings, WorkerStart } from './master/spawn.js'
+import type { GenerationStart, WorkerSettings } from './master/spawn.js'
 import { startWorker } from './master/worker.js'
+import { countEvents } from './metrics/counters.js'
+import { metricsOf } from './metrics/metrics.js'
 import type { ResolvedOptions } from './options.js'
+import type { Inquire } from './protocol/inquire.js'
 import { watchLauncher } from './signals/launcher.js'
 import { onReload } from './signals/on-reload.js'
 import { followTerminal } from './signals/terminal.js'
@@ -33,6 +37,8 @@ export interface RunningMaster {
   readonly master: Master
   /** Rejects with GRACEFUL_UPGRADE_CONTROL_SOCKET for a path that was asked for. */
   readonly control: Promise<Control | undefined>
+  /** What it tells of the whole service. */
+  readonly inquire: Inquire
   /** Takes back what belongs to this process: the signal, the control socket, and what systemd is told. */
   leave(): void
 }
@@ -84,10 +90,13 @@ export function runMaster(settings: MasterSettings, surroundings: Surroundings =
   const notifier = createNotifier(env, log)
   tellServiceManager(master, notifier)
   const { directory } = context(1)
-  const control = controlMaster({ master, mode, directory, stop }, controlSocket, log)
+  const status = followStatus({ master, mode, directory })
+  const counters = countEvents(master)
+  const control = controlMaster({ master, inquire, stop }, controlSocket, log)
   return {
     master,
     control,
+    inquire,
     leave() {
       leaveReload()
       leaveLauncher()
@@ -99,7 +108,13 @@ export function runMaster(settings: MasterSettings, surroundings: Surroundings =
     }
   }
 
-  function start(next: WorkerStart): Generation {
+  /** What it doesn't know by heart it asks its workers for. */
+  async function inquire(about: Parameters<Inquire>[0]): Promise<unknown> {
+    return about === 'status' ? status() : metricsOf(await status(), counters)
+  }
+
+  function start(given: GenerationStart): Generation {
+    const next = { ...given, onInquire: inquire }
     const release = releases.choose(next)
     const generation =
       teams?.start({ ...shared, release }, next, startWorker) ??

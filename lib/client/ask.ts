@@ -26,6 +26,13 @@ export function ask(
 
 export function ask(
   file: string,
+  command: 'metrics',
+  onProgress?: undefined,
+  signal?: AbortSignal
+): Promise<string>
+
+export function ask(
+  file: string,
   command: 'reload' | 'confirm' | 'rollback' | 'stop',
   onProgress?: OnProgress,
   signal?: AbortSignal
@@ -121,6 +128,10 @@ function resultOf(command: Request['command'], result: unknown, file: string): u
   if (command === 'status') {
     if (isStatus(result)) return result
     throw unusable(`${file} answers with no status`)
+  }
+  if (command === 'metrics') {
+    if (typeof result === 'string') return result
+    throw unusable(`${file} answers with no metrics`)
   }
   if (command !== 'scale') return undefined
   if (isId(result)) return result

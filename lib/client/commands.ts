@@ -1,14 +1,15 @@
 import type { Progress, Status } from '../control/messages.js'
+import { namesOf } from '../drain/hold-up.js'
 import { describeLoss } from '../drain/report.js'
 import { GracefulUpgradeError } from '../errors.js'
+import { printable, printableJson, printableLine } from '../printable.js'
 import { ask } from './ask.js'
 import { duration } from './duration.js'
 import { findMaster } from './find.js'
 import type { Screen } from './live-line.js'
-import { printable, printableJson, printableLine } from './printable.js'
 import { createProgressView, describeWorkers, type ProgressView } from './progress-view.js'
 import { statusTable } from './status-table.js'
-import { askStatus, createPicture, watchStatus } from './watch.js'
+import { askStatus, createPicture, statusTimeout, watchStatus } from './watch.js'
 
 /** Where a command writes to: `process` is one. */
 export interface Output {
@@ -50,7 +51,8 @@ export function runReload(
 function lossOf({ code, signal, report }: Extract<Progress, { stage: 'retired' }>): string | undefined {
   if (report) {
     const loss = describeLoss(report)
-    return loss && `${loss}, when drainTimeout was over`
+    const names = report.cutOff ? `: ${namesOf(report.cutOff)}` : ''
+    return loss && `${loss}, when drainTimeout was over${names}`
   }
   if (signal == null && (code ?? 0) === 0) return undefined // of an older version, or there was nothing to say
   return `nobody knows how many, as it ended ${signal == null ? `with exit code ${code}` : `by ${signal}`}`
@@ -77,6 +79,17 @@ export async function runStatus(
       await untilInterrupted(stdout, signal => watchStatus(file, pictureOf(stdout, json, text), signal))
     )
       output.stderr.write('graceful-upgrade: the server has ended\n')
+    return 0
+  } catch (error) {
+    return fail(error, output)
+  }
+}
+
+/** Shows the metrics of a running server, for Prometheus. @returns the exit code: 0, or 1 if it can't be asked */
+export async function runMetrics(target: string, output: Output): Promise<number> {
+  try {
+    const limit = AbortSignal.timeout(statusTimeout)
+    output.stdout.write(printable(await ask(await findMaster(target), 'metrics', undefined, limit)))
     return 0
   } catch (error) {
     return fail(error, output)

@@ -1,5 +1,5 @@
+import { printableLine } from '../printable.js'
 import { duration } from './duration.js'
-import { printableLine } from './printable.js'
 
 /** Where lines go: a terminal, or not. */
 export type Screen = NodeJS.WritableStream & {

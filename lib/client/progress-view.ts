@@ -1,8 +1,9 @@
 import type { ConnectionCounts, ConnectionState } from '../connections/state.js'
 import type { Progress } from '../control/messages.js'
+import { describeHoldUp, type HoldUp } from '../drain/hold-up.js'
 import { type DrainReport, totalFate, ways } from '../drain/report.js'
 import type { ProbationStatus } from '../probation/probation.js'
-import type { Tally } from '../protocol/messages.js'
+import type { Tally } from '../protocol/probation.js'
 import { duration } from './duration.js'
 import { createLiveLine, type LiveLine, type Screen } from './live-line.js'
 
@@ -53,7 +54,7 @@ export function createProgressView(
           `${nameOf(progress)} ${phase?.name === 'probation' ? 'serves alone' : readyAfter(progress)}`
         )
       case 'draining':
-        return drain(`generation ${progress.generation} draining${counts(progress.connections)}`)
+        return drain(progress)
       case 'retired': {
         const time = duration(progress.ms)
         return live.line(
@@ -80,9 +81,11 @@ export function createProgressView(
     return stdout.isTTY ? live.note(() => text) : plainly(text, probationInterval)
   }
 
-  function drain(text: string): void {
-    if (stdout.isTTY) return live.note(() => text)
-    if (text !== counted?.text) plainly(text, plainInterval)
+  function drain({ generation, connections, heldUpBy = [] }: Extract<Progress, { stage: 'draining' }>): void {
+    const text = `generation ${generation} draining${counts(connections)}`
+    if (stdout.isTTY) return live.note(() => text + waits(heldUpBy, describeWait))
+    const told = text + waits(heldUpBy, describeHoldUp) // each second is no news
+    if (told !== counted?.text) plainly(told, plainInterval)
   }
 
   function plainly(text: string, interval: number): void {
@@ -148,6 +151,15 @@ function ending({ code, signal }: Extract<Progress, { stage: 'retired' }>): stri
 function fates(report: DrainReport | null | undefined): string {
   const some = report ? listed(ways, totalFate(report)) : ''
   return some && `: ${some}`
+}
+
+/** `; waits for GET /report (12.3 s), WebSocket /chat (12.3 s)` */
+function waits(heldUpBy: readonly HoldUp[], describe: (holdUp: HoldUp) => string): string {
+  return heldUpBy.length === 0 ? '' : `; waits for ${heldUpBy.map(describe).join(', ')}`
+}
+
+function describeWait(holdUp: HoldUp): string {
+  return `${describeHoldUp(holdUp)} (${duration(holdUp.ms)})`
 }
 
 /** `12 idle, 3 active`: those that there are. */

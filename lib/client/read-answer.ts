@@ -8,6 +8,7 @@ import type {
   UpgradeRecord,
   WorkerStatus
 } from '../control/messages.js'
+import { isHoldUps } from '../drain/hold-up.js'
 import { isDrainReport } from '../drain/report.js'
 
 type Fields<T> = Partial<Record<keyof T, unknown>>
@@ -43,13 +44,15 @@ export function isStatus(value: unknown): value is Status {
 }
 
 function isGeneration(value: unknown): boolean {
-  const { generation, pid, state, ms, connections, workers } = (value ?? {}) as Fields<GenerationStatus>
+  const { generation, pid, state, ms, connections, heldUpBy, workers } = (value ??
+    {}) as Fields<GenerationStatus>
   return (
     isId(generation) &&
     isPid(pid) &&
     isString(state) &&
     isAmount(ms) &&
     isCounts(connections) &&
+    isOptional(heldUpBy, isHoldUps) &&
     isOptional(workers, list => isListOf(list, isWorker))
   )
 }
@@ -135,7 +138,7 @@ function isProgress(value: unknown): value is Progress {
     case 'ready':
       return isId(progress.pid) && isAmount(progress.ms)
     case 'draining':
-      return isId(progress.pid) && isCounts(progress.connections)
+      return isId(progress.pid) && isCounts(progress.connections) && isOptional(progress.heldUpBy, isHoldUps)
     case 'retired':
       return isId(progress.pid) && isAmount(progress.ms) && isEnding(progress)
     default:

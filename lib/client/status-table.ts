@@ -1,5 +1,6 @@
 import type { ConnectionCounts } from '../connections/state.js'
 import type { GenerationStatus, Status, UpgradeRecord } from '../control/messages.js'
+import { describeHoldUp, namesOf } from '../drain/hold-up.js'
 import { totalFate, ways } from '../drain/report.js'
 import { duration } from './duration.js'
 import { describeErrors, states, timeLeft } from './progress-view.js'
@@ -16,6 +17,7 @@ export function statusTable(status: Status, now = Date.now(), width?: number): s
     layOut(Object.entries(about(status))),
     layOut(generationRows(generations), width),
     ...(hasSeveral(generations) ? [layOut(workerRows(generations), width)] : []),
+    ...(generations.some(({ heldUpBy }) => heldUpBy?.length) ? [layOut(holdUpRows(generations), width)] : []),
     ...(listeners.length > 0 ? [layOut(listenerRows(listeners))] : []),
     ...(upgrades.length > 0 ? [layOut(upgradeRows(upgrades, now))] : [])
   ]
@@ -54,6 +56,16 @@ function countsOf(connections: ConnectionCounts | null): Row {
   return states.map(name => connections?.[name] ?? '?')
 }
 
+/** The requests, and other connections, that generations wait for on their way out. */
+function holdUpRows(generations: Status['generations']): Row[] {
+  return [
+    ['HELD UP BY', 'GENERATION', 'FOR', 'REQUEST ID'],
+    ...generations.flatMap(({ generation, heldUpBy }) =>
+      (heldUpBy ?? []).map(each => [describeHoldUp(each), generation, duration(each.ms), each.id ?? '-'])
+    )
+  ]
+}
+
 function listenerRows(listeners: Status['listeners']): Row[] {
   return [['LISTENER', 'BOUND'], ...listeners.map(({ key, bound }) => [key, bound])]
 }
@@ -64,7 +76,7 @@ function upgradeRows(upgrades: readonly UpgradeRecord[], now: number): Row[] {
     ...upgrades.map(({ generation, pid, at, ms, result, message, report }) => [
       ...[generation, pid || '-', duration(now - at), duration(ms)],
       ...ways.map(way => (report ? (totalFate(report)[way] ?? 0) : '-')),
-      message ? `${result}: ${message}` : result
+      `${message ? `${result}: ${message}` : result}${report?.cutOff ? `, cut ${namesOf(report.cutOff)}` : ''}`
     ])
   ]
 }

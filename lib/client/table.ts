@@ -1,4 +1,4 @@
-import { printableLine } from './printable.js'
+import { printableLine } from '../printable.js'
 
 export type Row = readonly unknown[]
 

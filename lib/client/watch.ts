@@ -8,7 +8,7 @@ import type { Screen } from './live-line.js'
 const interval = 1_000
 
 /** Longest time a status is waited for, in milliseconds. */
-const statusTimeout = 10_000
+export const statusTimeout = 10_000
 
 export function askStatus(file: string, signal?: AbortSignal): Promise<Status> {
   const limit = AbortSignal.timeout(statusTimeout)

@@ -1,21 +1,16 @@
-import { now } from '../clock.js'
 import { GracefulUpgradeError } from '../errors.js'
 import type { Log } from '../log.js'
-import { type GenerationProcess, mainPid } from '../master/generation.js'
 import type { Master } from '../master/master.js'
-import type { GenerationEntry } from '../master/roster.js'
 import type { ResolvedOptions } from '../options.js'
-import { version } from '../version.js'
-import type { GenerationStatus, Status, WorkerStatus } from './messages.js'
+import type { Inquire } from '../protocol/inquire.js'
+import type { Status } from './messages.js'
 import { reload } from './reload.js'
 import { type Control, type ControlHandlers, openControl } from './server.js'
-import { rememberUpgrades } from './upgrade-history.js'
 
 export interface ControlledMaster {
   readonly master: Master
-  readonly mode: Status['mode']
-  /** Of the service, as the shell saw it. */
-  readonly directory: string
+  /** What it tells of the service. */
+  readonly inquire: Inquire
   /** Drains and ends the process, as a signal would. */
   stop(): void
 }
@@ -51,10 +46,10 @@ export async function controlMaster(
 
 /** Answers what comes in at the control socket. */
 export function answer(controlled: ControlledMaster): ControlHandlers {
-  const { master, stop } = controlled
-  const upgrades = rememberUpgrades(master)
+  const { master, inquire, stop } = controlled
   return {
-    status: () => tellStatus(controlled, upgrades()),
+    status: () => inquire('status') as Promise<Status>,
+    metrics: () => inquire('metrics') as Promise<string>,
     reload: onProgress => reload(master, onProgress),
     scale(count, onProgress) {
       const workers = /^[+-]/.test(count) ? master.workers + Number(count) : Number(count)
@@ -68,49 +63,4 @@ export function answer(controlled: ControlledMaster): ControlHandlers {
       await ended
     }
   }
-}
-
-async function tellStatus(
-  { master, mode, directory }: ControlledMaster,
-  upgrades: Status['upgrades']
-): Promise<Status> {
-  const generations = master.generations().map(tellGeneration)
-  const listeners = master.serving()?.listeners() ?? []
-  return {
-    pid: process.pid,
-    mode,
-    pluginVersion: version(),
-    directory,
-    uptime: Math.round(process.uptime() * 1_000),
-    state: master.state,
-    generations: await Promise.all(generations),
-    listeners: listeners.map(({ key, bound }) => ({ key, bound })),
-    balance: master.balance(),
-    probation: master.probation(),
-    upgrades
-  }
-}
-
-async function tellGeneration({ generation, state, since }: GenerationEntry): Promise<GenerationStatus> {
-  const [connections, workers] = await Promise.all([
-    generation.connections(),
-    Promise.all(generation.processes().map(tellWorker))
-  ])
-  return {
-    generation: generation.number,
-    pid: mainPid(generation) || null,
-    state,
-    ms: Math.round(now() - since),
-    connections,
-    workers
-  }
-}
-
-async function tellWorker(process: GenerationProcess): Promise<WorkerStatus> {
-  const { worker, pid, state, restarts } = process
-  const [connections, load] = await Promise.all([process.connections(), process.load()])
-  const share = (value: number | undefined) =>
-    value === undefined ? null : Math.round(value * 1_000) / 1_000
-  const { cpu, elu, rss = null } = load ?? {}
-  return { worker, pid, state, restarts, connections, cpu: share(cpu), rss, elu: share(elu) }
 }

@@ -1,12 +1,13 @@
 /** What `graceful-upgrade reload`, or another command, and a running master say to each other. */
 
 import type { ConnectionCounts } from '../connections/state.js'
+import type { HoldUp } from '../drain/hold-up.js'
 import type { DrainReport } from '../drain/report.js'
 import type { ErrorCode } from '../errors.js'
 import type { ListenerAddress } from '../listeners/address.js'
 import type { BalanceCounts } from '../master/scaling.js'
 import type { ProbationStatus } from '../probation/probation.js'
-import type { UpgradeResult } from '../protocol/messages.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 
 /** One generation, as its master sees it. */
 export interface GenerationStatus {
@@ -18,6 +19,8 @@ export interface GenerationStatus {
   readonly ms: number
   /** Of all its instances and workers; null where it doesn't answer in time. */
   readonly connections: ConnectionCounts | null
+  /** While it drains, what it waits for, if there is something: the oldest requests first, and no more than five. */
+  readonly heldUpBy?: readonly HoldUp[]
   /** An older version doesn't say so. */
   readonly workers?: readonly WorkerStatus[]
 }
@@ -115,6 +118,8 @@ export type Progress =
       readonly generation: number
       readonly pid: number
       readonly connections: ConnectionCounts | null
+      /** As in `GenerationStatus`, once it has drained for a second. */
+      readonly heldUpBy?: readonly HoldUp[]
     }
   | {
       readonly stage: 'retired'
@@ -130,7 +135,7 @@ export type Progress =
   /** The order to stop has been taken, by this process of this PID namespace; every generation has been told. */
   | { readonly stage: 'stopping'; readonly pid: number; readonly namespace?: string | undefined }
 
-export const commands = ['status', 'reload', 'confirm', 'rollback', 'scale', 'stop'] as const
+export const commands = ['status', 'metrics', 'reload', 'confirm', 'rollback', 'scale', 'stop'] as const
 
 export type Command = (typeof commands)[number]
 
@@ -156,7 +161,7 @@ export interface Refusal {
 /** One line of JSON each: any number of `progress`, and then one of the others, which is the last. */
 export type Answer =
   | { readonly progress: Progress }
-  /** A `Status`, a number of workers, or null. */
+  /** A `Status`, metrics as text, a number of workers, or null. */
   | { readonly result: unknown }
   | { readonly error: Refusal }
 

@@ -1,6 +1,7 @@
 import { createDeferred } from '../deferred.js'
+import type { HoldUp } from '../drain/hold-up.js'
 import type { MasterEvents } from '../master/events.js'
-import { type Generation, mainPid, type Retirement } from '../master/generation.js'
+import { type Generation, heldUpBy, mainPid, type Retirement } from '../master/generation.js'
 import type { Master } from '../master/master.js'
 import type { ProbationStatus } from '../probation/probation.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
@@ -8,6 +9,9 @@ import type { Progress } from './messages.js'
 
 /** Pause between two looks at a generation that drains, in milliseconds. */
 const countInterval = 250
+
+/** Every so many looks what it waits for has names: most drains are over by then. */
+const looksForNames = 4
 
 type Named = MasterEvents['workerReady'][1]
 
@@ -85,14 +89,20 @@ function countAgainAndAgain(
   old: Generation,
   onProgress: (progress: Progress) => void
 ): () => void {
+  let looks = 0
+  let held: readonly HoldUp[] = []
   const timer = setInterval(() => void count(), countInterval)
   void count()
   return () => clearInterval(timer)
 
   async function count(): Promise<void> {
+    const isNamed = looks > 0 && looks % looksForNames === 0
+    looks++
     const connections = await old.connections()
+    if (isNamed) held = await heldUpBy(old)
     const entry = master.generations().find(({ generation }) => generation === old)
     if (entry?.state !== 'draining') return
-    onProgress({ stage: 'draining', generation: old.number, pid: mainPid(old), connections })
+    const names = held.length > 0 && { heldUpBy: held }
+    onProgress({ stage: 'draining', generation: old.number, pid: mainPid(old), connections, ...names })
   }
 }

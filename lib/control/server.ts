@@ -13,6 +13,8 @@ import { checkPath, makePrivate } from './trusted-directory.js'
 /** What a master does when it is asked to. */
 export interface ControlHandlers {
   status(): Promise<Status>
+  /** In the text format of OpenMetrics. */
+  metrics(): Promise<string>
   /** Resolves when the old generation has retired, or the upgrade is over otherwise; rejects with a GracefulUpgradeError. */
   reload(onProgress: (progress: Progress) => void): Promise<void>
   /** The generation on probation is good, or it isn't; rejects with a GracefulUpgradeError. */

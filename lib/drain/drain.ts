@@ -12,6 +12,7 @@ import type { ListenerAddress } from '../listeners/address.js'
 import { holdClose, stopAccepting } from '../listeners/stop-accepting.js'
 import { cutHttp, cutRest } from './cut.js'
 import { sayGoodbye } from './goodbye.js'
+import { holdUpsOf, watchHoldUps } from './hold-ups.js'
 import { createDrainLog, held } from './log.js'
 import type { DrainReason, DrainReport } from './report.js'
 import { createSweeper } from './sweep.js'
@@ -25,6 +26,8 @@ export interface DrainOptions {
   /** Longest time of the whole drain, in milliseconds. */
   readonly drainTimeout: number
   readonly log: FastifyBaseLogger
+  /** Fastify's option: where the id of a request comes from. */
+  readonly requestIdHeader?: string | boolean | undefined
   /** On the way to an upgrade: what becomes of plain HTTP/1.1 connections, and how they get to the next generation. */
   readonly handover: 'idle' | 'all' | false
   readonly relay: Relay | undefined
@@ -63,7 +66,9 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   const total = lists.reduce((sum, { sockets }) => sum + sockets.size, 0)
   let endReason: DrainReason | undefined
   const reason = () => endReason ?? options.reason()
-  const log = createDrainLog(options.log, reason, total)
+  const heldUpBy = () => holdUpsOf(servers)
+  const stopWatching = watchHoldUps(servers, start, options.requestIdHeader)
+  const log = createDrainLog({ log: options.log, reason, total, heldUpBy })
   const [over, timeUp] = [new AbortController(), new AbortController()]
   const timeUpTimer = setTimeout(() => timeUp.abort(), drainTimeout)
 
@@ -85,7 +90,8 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   clearTimeout(stopMoving)
   const gone = Promise.all([...doors.stopped, ...lists.map(emptied)])
   goodbye.keepTelling(gone)
-  atDeadline(deadline, gone, () => cutRest(lists, tally, log.cutsDetached))
+  stopWatching()
+  atDeadline(deadline, gone, () => cutRest(lists, tally, onCutRest))
   doors.release()
 
   const ms = Math.round(performance.now() - start)
@@ -95,6 +101,12 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   if (tally.awaitsAnswers()) void answers(gone).then(() => log.drained(ms, report(), moves()))
   else log.drained(ms, report(), moves())
   return report
+
+  function onCutRest(count: number): void {
+    const left = heldUpBy()
+    tally.nameCut(left)
+    log.cutsDetached(count, left)
+  }
 
   /** Who is in the middle of something yet is told, in time, to come again. */
   function stopMover(): void {
@@ -112,6 +124,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
       if (held(counts) === 0 && !mayGetMore()) over.abort()
       else if (performance.now() >= deadline) {
         log.timedOut(counts)
+        tally.nameCut(heldUpBy().filter(({ kind }) => kind === 'request'))
         mover?.cut()
         goodbye.cutSessions()
         cutHttp(lists, tally)

@@ -1,7 +1,8 @@
 import type { ConnectionCounts } from '../connections/state.js'
 import type { HandoverReport } from '../handover/handover.js'
 import type { Log } from '../log.js'
-import { type DrainReason, type DrainReport, totalFate } from './report.js'
+import type { HoldUp } from './hold-up.js'
+import { type DrainReason, type DrainReport, nameCut, totalFate } from './report.js'
 
 /** What a drain says of itself. */
 export interface DrainLog {
@@ -10,7 +11,7 @@ export interface DrainLog {
   /** Behind any sweep, from time to time. */
   goesOn(counts: ConnectionCounts): void
   timedOut(counts: ConnectionCounts): void
-  cutsDetached(count: number): void
+  cutsDetached(count: number, cutOff: readonly HoldUp[]): void
   /** Only if it had something to do. */
   drained(ms: number, report: DrainReport, handover: HandoverReport | undefined): void
 }
@@ -18,8 +19,16 @@ export interface DrainLog {
 /** Pause between two log lines about the same drain, in milliseconds. */
 const logInterval = 5_000
 
-/** @param total how many connections there were when it began */
-export function createDrainLog(log: Log, reason: () => DrainReason, total: number): DrainLog {
+export interface DrainLogOptions {
+  readonly log: Log
+  readonly reason: () => DrainReason
+  /** How many connections there were when it began. */
+  readonly total: number
+  /** What it waits for. */
+  heldUpBy(): readonly HoldUp[]
+}
+
+export function createDrainLog({ log, reason, total, heldUpBy }: DrainLogOptions): DrainLog {
   const start = performance.now()
   let logged = start
   /** What the first sweep has found. */
@@ -28,25 +37,33 @@ export function createDrainLog(log: Log, reason: () => DrainReason, total: numbe
     began(connections) {
       if (first !== undefined) return
       first = connections
-      if (held(connections) > 0) log.info({ reason: reason(), connections }, 'draining')
+      if (held(connections) > 0) log.info({ reason: reason(), connections, ...names() }, 'draining')
     },
     goesOn(connections) {
       if (performance.now() - logged < logInterval) return
       logged = performance.now()
-      log.info({ reason: reason(), connections, ms: time() }, 'draining')
+      log.info({ reason: reason(), connections, ms: time(), ...names() }, 'draining')
     },
     timedOut(connections) {
-      log.warn({ reason: reason(), connections, ms: time() }, 'drain timed out, cutting connections')
+      log.warn(
+        { reason: reason(), connections, ms: time(), ...names() },
+        'drain timed out, cutting connections'
+      )
     },
-    cutsDetached(detached) {
-      log.warn({ reason: reason(), detached }, 'cutting detached connections')
+    cutsDetached(detached, cutOff) {
+      log.warn({ reason: reason(), detached, ...nameCut(cutOff) }, 'cutting detached connections')
     },
-    drained(ms, { kinds }, handover) {
+    drained(ms, { kinds, cutOff }, handover) {
       const { kept = 0, finished, told, cut } = totalFate({ kinds })
       if (total === 0 || (first !== undefined && held(first) === 0 && told + kept === 0)) return
       const moves = { ...handover, ...(kept > 0 && { kept }) }
-      log.info({ reason: reason(), ms, ...moves, finished, told, cut, kinds }, 'drained')
+      log.info({ reason: reason(), ms, ...moves, finished, told, cut, ...nameCut(cutOff), kinds }, 'drained')
     }
+  }
+
+  function names(): object {
+    const names = heldUpBy()
+    return names.length === 0 ? {} : { heldUpBy: names }
   }
 
   function time(): number {

@@ -1,4 +1,5 @@
 import type { ConnectionKind } from '../connections/connection.js'
+import { firstOf, type HoldUp, isHoldUps } from './hold-up.js'
 
 /** How many connections of one kind went which way. */
 export interface Fate {
@@ -24,6 +25,8 @@ export interface DrainReport {
   readonly longestPause: number
   /** Only the kinds that there were. */
   readonly kinds: Readonly<Partial<Record<ConnectionKind, Fate>>>
+  /** Some of those that were cut in the middle of something, by their names, as many as are named. */
+  readonly cutOff?: readonly HoldUp[]
 }
 
 const kinds: readonly ConnectionKind[] = ['http1', 'http2', 'webSocket', 'other']
@@ -47,8 +50,14 @@ function sum(one: DrainReport, other: DrainReport): DrainReport {
   return {
     refused: one.refused + other.refused,
     longestPause: Math.max(one.longestPause, other.longestPause),
-    kinds: Object.fromEntries(some.map(kind => [kind, add(one.kinds[kind], other.kinds[kind])]))
+    kinds: Object.fromEntries(some.map(kind => [kind, add(one.kinds[kind], other.kinds[kind])])),
+    ...nameCut([...(one.cutOff ?? []), ...(other.cutOff ?? [])])
   }
+}
+
+/** As a report, or a log line, names what was cut; nothing where there is nothing. */
+export function nameCut(cut: readonly HoldUp[] = []): Pick<DrainReport, 'cutOff'> {
+  return cut.length === 0 ? {} : { cutOff: firstOf(cut) }
 }
 
 /** All kinds together. */
@@ -95,6 +104,7 @@ export function isDrainReport(value: unknown): value is DrainReport {
   const fates: readonly (Partial<Fate> | null)[] = Object.values(report.kinds)
   const numbers = fates.flatMap(fate => [fate?.moved, fate?.finished, fate?.told, fate?.cut])
   const rare = fates.flatMap(fate => [fate?.kept ?? 0, fate?.cutIdle ?? 0])
+  if (report.cutOff !== undefined && !isHoldUps(report.cutOff)) return false
   return [report.refused, report.longestPause, ...numbers, ...rare].every(isNumber)
 }
 

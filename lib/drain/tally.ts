@@ -6,7 +6,8 @@ import type { HandoverReport } from '../handover/handover.js'
 import { hasParser } from '../internals/http1.js'
 import { webSocketOf } from '../internals/ws.js'
 import type { Fate as KeptFate } from '../kept/give.js'
-import { type DrainReport, type Fate, some } from './report.js'
+import type { HoldUp } from './hold-up.js'
+import { type DrainReport, type Fate, nameCut, some } from './report.js'
 
 /** Counts what becomes of the connections of a drain. */
 export interface Tally {
@@ -24,6 +25,8 @@ export interface Tally {
   /** It is about to be cut, in the middle of something or while nothing is under way. */
   cut(connection: Connection, isIdle: boolean): void
   wasCut(connection: Connection): boolean
+  /** These are among those that are cut. */
+  nameCut(cut: readonly HoldUp[]): void
   /** Whether a WebSocket was told that has not ended yet. */
   awaitsAnswers(): boolean
   /** As it stands now. */
@@ -41,6 +44,7 @@ interface Count {
 /** @param onEnd a connection has ended */
 export function createTally(connections: Iterable<Connections>, onEnd: () => void): Tally {
   const counts = new Map<ConnectionKind, Count>()
+  const cut: HoldUp[] = []
   let asked = 0
   for (const list of connections) {
     list.on('ended', socket => {
@@ -79,15 +83,16 @@ export function createTally(connections: Iterable<Connections>, onEnd: () => voi
       if (isIdle) count.cutIdle++
     },
     wasCut: ({ note }) => note?.tally === counts && note.isCut,
+    nameCut: more => void cut.push(...more),
     awaitsAnswers: () => asked > 0,
     report(handover) {
       const { moved = 0, refused = 0, longestPause = 0 } = handover ?? {}
       const fates = [...counts].map(([kind, count]): [ConnectionKind, Fate] => {
-        const { ended, told, cut } = count
+        const { ended, told } = count
         const left = kind === 'http1' ? moved : 0 // whatever moves ends here, too
-        return [kind, { moved: left, finished: ended - left, told, cut, ...some(count) }]
+        return [kind, { moved: left, finished: ended - left, told, cut: count.cut, ...some(count) }]
       })
-      return { refused, longestPause, kinds: Object.fromEntries(fates) }
+      return { refused, longestPause, kinds: Object.fromEntries(fates), ...nameCut(cut) }
     }
   }
 

@@ -1,9 +1,10 @@
 /**
  * The descriptor below an HTTP/2 session (`session.socket._handle.fd`) and its list of streams (`session[Symbol(state)]`).
- * Where they are missing a session has one word less of its end: a request that crosses that is one to send again.
+ * Where they are missing a session has one word less of its end: a request that crosses that is one to send again; and what
+ * holds up a drain has no name.
  */
 import { writeSync } from 'node:fs'
-import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { Http2ServerRequest, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 
 /**
  * Writes a frame to an HTTP/2 session past Node.js, straight to its descriptor: whatever the session has written ends
@@ -35,6 +36,16 @@ export function openStreams(session: ServerHttp2Session): OpenStreams | undefine
   const state =
     symbol && (session as unknown as Record<symbol, { streams?: OpenStreams } | undefined>)[symbol]
   return typeof state?.streams?.size === 'number' ? state.streams : undefined
+}
+
+/**
+ * The request that a stream has brought, as Node.js's compatible interface, which Fastify is made on, has made one of it:
+ * `stream[Symbol(request)]`.
+ */
+export function requestOf(stream: ServerHttp2Stream): Http2ServerRequest | undefined {
+  const symbol = Object.getOwnPropertySymbols(stream).find(({ description }) => description === 'request')
+  const request = symbol && (stream as unknown as Record<symbol, Partial<Http2ServerRequest> | null>)[symbol]
+  return typeof request?.url === 'string' ? (request as Http2ServerRequest) : undefined
 }
 
 export interface OpenStreams {

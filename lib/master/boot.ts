@@ -3,11 +3,11 @@ import { now } from '../clock.js'
 import { GracefulUpgradeError } from '../errors.js'
 import type { OpenListener } from '../listeners/address.js'
 import type { Log } from '../log.js'
-import type { UpgradeResult } from '../protocol/messages.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import type { MasterEvents } from './events.js'
 import { type Generation, mainPid, type RelayFrom } from './generation.js'
 import type { Roster } from './roster.js'
-import type { WorkerStart } from './spawn.js'
+import type { GenerationStart, WorkerStart } from './spawn.js'
 
 /** A generation on its way to serve. */
 export interface Boot {
@@ -26,7 +26,7 @@ export interface BootOptions {
   readonly lastNumber: number
   /** So many workers a generation begins with. */
   workers(): number
-  start(next: WorkerStart): Generation
+  start(next: GenerationStart): Generation
   readonly upgrade: WorkerStart['onUpgrade']
   readonly judge: WorkerStart['onJudge']
   /** One that is on probation has answered with an error. */
@@ -77,6 +77,8 @@ export function createBoot(options: BootOptions): BootNext {
         onJudge: judge,
         onErred: () => options.onErred(next),
         onWorkerReady: (worker, pid, ms) => events.emit('workerReady', next, { worker, pid }, ms),
+        onMoved: () => events.emit('moved', 'sideways'),
+        onRestart: reason => events.emit('restart', reason),
         onUnchecked: (worker, failure) => events.emit('unchecked', next, worker, failure),
         onOffer: (offer, handle) => relay(next, offer, handle)
       })

@@ -1,8 +1,14 @@
 import type { GracefulUpgradeError } from '../errors.js'
 import type { ProbationStatus } from '../probation/probation.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
-import type { UpgradeResult } from '../protocol/messages.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import type { Generation, Retirement } from './generation.js'
+
+/** Where a connection goes: to a later generation, to the one before, or to another worker of its own. */
+export type Direction = 'forward' | 'back' | 'sideways'
+
+/** Why a worker is replaced by one of the same release: `signal`, and `memory`, while it serves yet. */
+export type RestartReason = 'died' | 'ended' | 'signal' | 'memory'
 
 /** What a master tells whoever follows it. */
 export interface MasterEvents {
@@ -21,5 +27,15 @@ export interface MasterEvents {
   retired: [Generation, Retirement, number]
   /** An upgrade was asked for, and none has begun. */
   refused: [GracefulUpgradeError]
+  /** An upgrade that was asked for has succeeded. */
+  upgraded: [UpgradeResult]
+  /** Or it hasn't: it has failed, or was refused. */
+  notUpgraded: [GracefulUpgradeError]
+  /** A probation is over; so long, in milliseconds, after it began. */
+  judged: [Generation, number]
+  /** A connection has arrived, open, in another process. */
+  moved: [Direction]
+  /** Another worker is started in the place of one. */
+  restart: [RestartReason]
   closing: []
 }

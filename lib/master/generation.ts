@@ -1,10 +1,12 @@
 import { constants } from 'node:os'
 import type { ConnectionCounts } from '../connections/state.js'
+import { firstOf, type HoldUp } from '../drain/hold-up.js'
 import type { DrainReport } from '../drain/report.js'
 import type { Relay } from '../handover/offer.js'
 import type { TicketKeys } from '../handover/session-tickets.js'
 import type { OpenListener } from '../listeners/address.js'
-import type { ProbationTerms, Shared, ShareRequest, Tally, TeamNews } from '../protocol/messages.js'
+import type { ProbationTerms, Tally } from '../protocol/probation.js'
+import type { Shared, ShareRequest, TeamNews } from '../protocol/team.js'
 
 /** How a process ended. */
 export interface Ending {
@@ -27,6 +29,8 @@ export interface GenerationProcess {
   readonly restarts: number
   /** Of all its instances; null where it doesn't say so in time. */
   connections(): Promise<ConnectionCounts | null>
+  /** What its drain waits for; nothing where it doesn't say so in time. */
+  heldUpBy(): Promise<readonly HoldUp[]>
   /** What it uses; null where it doesn't say so in time. */
   load(): Promise<Load | null>
 }
@@ -127,8 +131,14 @@ export type Judge = (verdict: 'confirm' | 'rollback', reason: string) => Promise
 /** Takes a connection from one generation to the one that serves. */
 export type RelayFrom = (from: Generation, ...offered: Parameters<Relay>) => ReturnType<Relay>
 
+/** What a generation waits for, as far as it drains: of several workers any of them may. */
+export async function heldUpBy({ processes }: Pick<Generation, 'processes'>): Promise<readonly HoldUp[]> {
+  const draining = processes().filter(({ state }) => state === 'draining')
+  return firstOf((await Promise.all(draining.map(each => each.heldUpBy()))).flat())
+}
+
 /** The pid that logs and messages call it by; 0 if it could not be started. */
-export function mainPid(generation: Generation): number {
+export function mainPid(generation: Pick<Generation, 'processes'>): number {
   return generation.processes()[0]?.pid ?? 0
 }
 

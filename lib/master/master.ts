@@ -1,30 +1,24 @@
 import { EventEmitter } from 'node:events'
-import { createDeferred } from '../deferred.js'
-import { GracefulUpgradeError } from '../errors.js'
-import type { ConnectionOffer, OfferAnswer } from '../handover/offer.js'
-import type { RawHandle } from '../internals/raw-handle.js'
+import type { GracefulUpgradeError } from '../errors.js'
 import type { OpenListener } from '../listeners/address.js'
 import type { Log } from '../log.js'
 import type { ProbationStatus } from '../probation/probation.js'
-import type { UpgradeResult } from '../protocol/messages.js'
-import { type Boot, createBoot } from './boot.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
+import { createBoot } from './boot.js'
+import { abandoned, beginClosing } from './closing.js'
+import { createDeaths } from './deaths.js'
 import type { MasterEvents } from './events.js'
-import {
-  type Ending,
-  failureCode,
-  type Generation,
-  type Judge,
-  nameOf,
-  type RelayFrom
-} from './generation.js'
-import { createReplacement, type Replacement } from './replacement.js'
+import { failureCode, type Generation, type Judge, type RelayFrom } from './generation.js'
+import { disturbanceOf, type Phase, trialOf } from './phase.js'
+import { createRelay } from './relay.js'
+import { createReplacement } from './replacement.js'
 import { createRespawn } from './respawn.js'
 import { retire } from './retire.js'
 import { createRoster, type GenerationEntry } from './roster.js'
 import { type BalanceCounts, createScaling, type OnScaled, type TeamOptions } from './scaling.js'
-import type { WorkerStart } from './spawn.js'
+import type { GenerationStart } from './spawn.js'
 import { createKnownTicketKeys } from './ticket-keys.js'
-import { createTrials, type Trial } from './trial.js'
+import { createTrials, judgeTrial } from './trial.js'
 
 /** The process that stays: it starts generations, and knows which one serves. */
 export interface Master {
@@ -71,7 +65,7 @@ export interface MasterOptions {
   /** The generation that serves; or the listeners that the first one is born with, which is started at once. */
   readonly first: Generation | readonly OpenListener[]
   readonly log: Log
-  start(next: WorkerStart): Generation
+  start(next: GenerationStart): Generation
   /** Where the code of a generation is, if that is known. */
   placeOf(generation: Generation): string | undefined
   /** For generations of several workers; undefined where there can't be any. */
@@ -82,15 +76,6 @@ export interface MasterOptions {
   onEnd(code: number): void
 }
 
-type Phase =
-  | { readonly name: 'starting'; readonly next: Generation }
-  | { readonly name: 'serving'; readonly current: Generation }
-  | { readonly name: 'upgrading'; readonly current: Generation; readonly boot: Boot }
-  | { readonly name: 'probation'; readonly current: Generation; readonly trial: Trial }
-  /** The worker that served has died. */
-  | { readonly name: 'replacing'; readonly replacement: Replacement }
-  | { readonly name: 'closing'; readonly done: Promise<number> }
-
 export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }: MasterOptions): Master {
   const events = new EventEmitter<MasterEvents>()
   const roster = createRoster()
@@ -99,10 +84,18 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
   const lastNumber = 'number' in first ? first.number : 0
   const scaling = createScaling({ log, team, serving: undisturbed })
   const workers = () => scaling.workers
+  const deaths = createDeaths({
+    ...{ log, events, roster, respawn, replace },
+    phase: () => phase,
+    onEnd: () => end(0)
+  })
+  const relay = createRelay(() => phase, events)
+  const judge: Judge = (verdict, reason) => judgeTrial(trialOf(phase), verdict, reason)
   const bootNext = createBoot({
     ...{ log, events, roster, lastNumber, workers, start, upgrade, judge, relay, isClosing },
     onErred(generation) {
-      if (phase.name === 'probation' && phase.trial.candidate === generation) phase.trial.erred()
+      const trial = trialOf(phase)
+      if (trial?.candidate === generation) trial.erred()
     }
   })
   const trials = createTrials({
@@ -119,7 +112,7 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
     serving: roster.serving,
     upgrade,
     judge,
-    probation: () => (phase.name === 'probation' ? phase.trial.status() : undefined),
+    probation: () => trialOf(phase)?.status(),
     get workers() {
       return scaling.workers
     },
@@ -150,30 +143,34 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
 
   function beginServing(current: Generation): Phase {
     roster.serves(current)
-    void current.ended.then(ending => onDeath(current, ending))
-    void current.dying.then(() => onDeath(current, { code: 1, signal: null }))
+    deaths.watch(current)
     return { name: 'serving', current }
   }
 
   async function upgrade(): Promise<UpgradeResult> {
+    try {
+      const result = await beginUpgrade()
+      events.emit('upgraded', result)
+      return result
+    } catch (error) {
+      events.emit('notUpgraded', error as GracefulUpgradeError)
+      throw error
+    }
+  }
+
+  async function beginUpgrade(): Promise<UpgradeResult> {
     const reason = whyNot?.()
     if (reason !== undefined) throw refuse(reason)
     if (phase.name === 'serving' && !scaling.isUnderWay()) return upgradeFrom(phase.current)
     const attempt = phase.name === 'replacing' ? phase.replacement.skipPause() : undefined
     if (attempt !== undefined) return attempt
-    throw refuse(disturbance())
+    throw refuse(disturbanceOf(phase))
   }
 
   /** @throws what is under way */
   function undisturbed(): Generation {
     if (phase.name === 'serving') return phase.current
-    throw disturbance()
-  }
-
-  function disturbance(): GracefulUpgradeError {
-    if (isClosing()) return new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
-    const isOnProbation = phase.name === 'probation'
-    return new GracefulUpgradeError(`GRACEFUL_UPGRADE_${isOnProbation ? 'ON_PROBATION' : 'IN_PROGRESS'}`)
+    throw disturbanceOf(phase)
   }
 
   async function upgradeFrom(current: Generation): Promise<UpgradeResult> {
@@ -201,14 +198,9 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
     } catch (error) {
       if (!isClosing()) phase = { name: 'serving', current }
       current.upgrading(false)
-      noticeDeath(current)
+      deaths.notice(current)
       throw error
     }
-  }
-
-  async function judge(...[verdict, reason]: Parameters<Judge>): Promise<void> {
-    if (phase.name !== 'probation') throw new GracefulUpgradeError('GRACEFUL_UPGRADE_NO_PROBATION')
-    await phase.trial.judge(verdict, reason)
   }
 
   function refuse(error: GracefulUpgradeError): GracefulUpgradeError {
@@ -217,43 +209,10 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
     return error
   }
 
-  /** To whoever serves now, which may be a later generation than the one that the giver made way for. */
-  async function relay(from: Generation, offer: ConnectionOffer, handle: RawHandle): Promise<OfferAnswer> {
-    if (isClosing()) return 'refused'
-    return takerOf(from)?.adopt(offer, handle) ?? 'unavailable'
-  }
-
-  /** The one that serves gives to the one on probation, and all others to the one that serves. */
-  function takerOf(from: Generation): Generation | undefined {
-    if (!('current' in phase)) return undefined
-    if (phase.current !== from) return phase.current
-    return phase.name === 'probation' ? phase.trial.candidate : undefined
-  }
-
   function takeOver(next: Generation): void {
     next.serve(ticketKeys.get())
     phase = beginServing(next)
     void ticketKeys.learnFrom(next) // in case that it dies
-  }
-
-  function onDeath(generation: Generation, ending: Ending): void {
-    if (!roster.died(generation, ending)) return
-    respawn.served(roster.timeServed(generation))
-    noticeDeath(generation)
-  }
-
-  /** If the one that serves is dead; in the middle of an upgrade the next one may take its place first. */
-  function noticeDeath(generation: Generation): void {
-    const death = roster.death(generation)
-    if (death === undefined || phase.name !== 'serving' || phase.current !== generation) return
-    if (death.code === 0) {
-      log.info(nameOf(generation), 'generation ended by itself')
-      return end(0)
-    }
-    log.error({ ...nameOf(generation), ...death }, 'generation died')
-    roster.drains(generation) // it may yet
-    void generation.ended.then(() => roster.gone(generation))
-    replace(generation)
   }
 
   function replace(dead: Generation): void {
@@ -278,38 +237,15 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
 
   function close(signal: NodeJS.Signals | null): Promise<number> {
     if (phase.name === 'closing') return phase.done
-    const was = phase
-    const dead = 'replacement' in was ? was.replacement.dead : undefined
-    const last = lastOf(was)
-    if (was.name === 'upgrading') was.boot.giveUp()
-    if (was.name === 'probation') was.trial.giveUp()
-    if (was.name === 'replacing') was.replacement.stop()
-    if (last !== undefined) roster.drains(last)
-    const done = createDeferred<number>()
-    phase = { name: 'closing', done: done.promise }
-    const draining = roster.list().map(({ generation }) => generation)
-    // Else clients would wait here for nobody.
-    for (const holder of new Set(dead ? [...draining, dead] : draining)) holder.release()
+    const closing = beginClosing(phase, { roster, signal })
+    phase = closing.phase
     events.emit('closing')
-    done.resolve(closeAll()) // in this order: what it calls may ask for an upgrade
-    return done.promise
-
-    async function closeAll(): Promise<number> {
-      const endings = new Map(draining.map(generation => [generation, generation.close(signal)]))
-      await Promise.all(endings.values())
-      const ending = last && (await endings.get(last))
-      return ending?.code ?? (was.name === 'starting' ? 0 : 1)
-    }
+    closing.closeAll() // in this order: what it calls may ask for an upgrade
+    return closing.phase.done
   }
 
   function abandon(): void {
-    if (phase.name === 'probation') {
-      phase.trial.giveUp()
-      void phase.trial.candidate.close(null)
-    } else if (phase.name === 'upgrading') phase.boot.giveUp()
-    else return
-    roster.gone(phase.current)
-    phase = { name: 'closing', done: Promise.resolve(0) }
+    phase = abandoned(phase, roster)
   }
 
   function kill(): void {
@@ -319,10 +255,4 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
   function isClosing(): boolean {
     return phase.name === 'closing'
   }
-}
-
-/** The one whose exit code counts. The first generation may have clients before it is ready: what it listens on is its own. */
-function lastOf(phase: Phase): Generation | undefined {
-  if ('current' in phase) return phase.current
-  return phase.name === 'starting' ? phase.next : undefined
 }

@@ -1,14 +1,19 @@
 import type { ConnectionCounts } from '../connections/state.js'
+import type { HoldUp } from '../drain/hold-up.js'
 import type { TicketKeys } from '../handover/session-tickets.js'
 import { createPending } from '../pending.js'
 import type { Channel } from '../protocol/channel.js'
-import type { MasterMessage, Shared, ShareRequest, Tally, WorkerMessage } from '../protocol/messages.js'
+import type { MasterMessage, WorkerMessage } from '../protocol/messages.js'
+import type { Tally } from '../protocol/probation.js'
+import type { Shared, ShareRequest } from '../protocol/team.js'
 import type { Load } from './generation.js'
 import { createMeter } from './meter.js'
 
 /** What a worker is asked. Each is null where it doesn't answer in time. */
 export interface Questions {
   connections(): Promise<ConnectionCounts | null>
+  /** What its drain waits for; nothing where it doesn't answer in time. */
+  heldUpBy(): Promise<readonly HoldUp[]>
   ticketKeys(): Promise<readonly TicketKeys[] | null>
   load(): Promise<Load | null>
   share(request: ShareRequest): Promise<Shared | null>
@@ -30,7 +35,7 @@ export interface Answers {
 
 /** Without its id. */
 type Question =
-  | { readonly type: Exclude<keyof Answers, 'share'> }
+  | { readonly type: Exclude<keyof Answers, 'share'>; readonly isNamed?: boolean }
   | ({ readonly type: 'share' } & ShareRequest)
 
 /** How long a worker may take to answer, in milliseconds. */
@@ -43,6 +48,7 @@ export function createQuestions({ isOpen, send }: Channel<MasterMessage>): Quest
   const pending = createPending<Answers[keyof Answers] | null>()
   return {
     connections: async () => (await ask({ type: 'count' }))?.connections ?? null,
+    heldUpBy: async () => (await ask({ type: 'count', isNamed: true }))?.heldUpBy ?? [],
     ticketKeys: async () => (await ask({ type: 'reveal' }))?.ticketKeys ?? null,
     load: createMeter(async () => (await ask({ type: 'measure' }))?.usage ?? null),
     share: async request => (await ask({ type: 'share', ...request }, shareTimeout))?.shared ?? null,

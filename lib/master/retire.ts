@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import { now } from '../clock.js'
-import { totalFate } from '../drain/report.js'
+import { nameCut, totalFate } from '../drain/report.js'
 import type { Log } from '../log.js'
 import type { MasterEvents } from './events.js'
 import { type Generation, nameOf, type Retirement } from './generation.js'
@@ -34,6 +34,6 @@ export async function retire(
 /** What the log says of how it went. */
 export function outcomeOf({ code, signal, report }: Retirement): object {
   if (report === null) return { code, signal }
-  const { refused, longestPause, kinds } = report
-  return { code, signal, ...totalFate({ kinds }), refused, longestPause }
+  const { refused, longestPause, kinds, cutOff } = report
+  return { code, signal, ...totalFate({ kinds }), refused, longestPause, ...nameCut(cutOff) }
 }

@@ -10,7 +10,10 @@ import type { Log } from '../log.js'
 import { type Channel, openChannel } from '../protocol/channel.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
 import { type Inheritance, inheritanceVariable } from '../protocol/inheritance.js'
-import type { MasterMessage, UpgradeResult } from '../protocol/messages.js'
+import type { Inquire } from '../protocol/inquire.js'
+import type { MasterMessage } from '../protocol/messages.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
+import type { RestartReason } from './events.js'
 import type { Ending, Generation, Judge } from './generation.js'
 import { type LastWords, relayStandardError } from './last-words.js'
 import type { RestartContext } from './restart-context.js'
@@ -35,6 +38,10 @@ export interface WorkerStart {
   readonly place?: { readonly worker: number; readonly workers: number } | undefined
   /** One of several workers can serve, so long after its start, in milliseconds. */
   readonly onWorkerReady?: ((worker: number, pid: number, ms: number) => void) | undefined
+  /** One of several workers has given a connection to another one. */
+  readonly onMoved?: () => void
+  /** Another one is started in the place of one of several workers. */
+  readonly onRestart?: (reason: RestartReason) => void
   /** It listens, but fails its check; of several workers this one does. */
   readonly onUnchecked?: ((worker: number | undefined, failure: CheckFailure) => void) | undefined
   /** It runs what this one runs, though a link may lead elsewhere by now. @default what is there now */
@@ -44,11 +51,16 @@ export interface WorkerStart {
   /** The worker wants an upgrade. */
   readonly onUpgrade: () => Promise<UpgradeResult>
   readonly onJudge: Judge
+  /** The application wants to know something of the whole service. */
+  readonly onInquire: Inquire
   /** It has answered a request with 5xx, while two generations serve. */
   readonly onErred?: () => void
   /** The worker is draining, and a connection of it is looking for the generation that serves. */
   readonly onOffer: Relay
 }
+
+/** What a generation is started with by a master, which doesn't know what may be asked. */
+export type GenerationStart = Omit<WorkerStart, 'onInquire'>
 
 /** A worker's process, as its master has it. */
 export interface WorkerProcess {

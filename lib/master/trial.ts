@@ -45,6 +45,12 @@ export interface Trial {
   giveUp(): void
 }
 
+/** @throws GRACEFUL_UPGRADE_NO_PROBATION if there is none; what its `judge` throws */
+export async function judgeTrial(trial: Trial | undefined, ...verdict: Parameters<Judge>): Promise<void> {
+  if (trial === undefined) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_NO_PROBATION')
+  await trial.judge(...verdict)
+}
+
 export function createTrials({ log, events, roster, probe, placeOf }: TrialsOptions): Trials {
   /** The release that was rolled back last. */
   let refused: string | undefined
@@ -90,6 +96,7 @@ export function createTrials({ log, events, roster, probe, placeOf }: TrialsOpti
       current.beside(null)
       if (outcome.name === 'closing') throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
       const ms = Math.round(now() - begun)
+      events.emit('judged', candidate, ms)
       if (outcome.name === 'failed') throw rollBack(outcome, ms)
       if (refused === name.release) refused = undefined
       log.info({ ...name, ms, reason: outcome.reason, ...answered() }, 'generation confirmed')

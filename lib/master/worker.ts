@@ -6,7 +6,10 @@ import type { ConnectionOffer, OfferAnswer } from '../handover/offer.js'
 import { createOfferChannel } from '../handover/offer-channel.js'
 import type { TicketKeys } from '../handover/session-tickets.js'
 import type { RawHandle } from '../internals/raw-handle.js'
-import { type MasterMessage, type ProbationTerms, readWorkerMessage, typeOf } from '../protocol/messages.js'
+import { typeOf } from '../protocol/envelope.js'
+import type { MasterMessage } from '../protocol/messages.js'
+import type { ProbationTerms } from '../protocol/probation.js'
+import { readWorkerMessage } from '../protocol/read-message.js'
 import type { Ending, GenerationProcess, Worker } from './generation.js'
 import { createHeldListeners } from './held-listeners.js'
 import { createQuestions } from './questions.js'
@@ -41,7 +44,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
   const held = createHeldListeners()
   const offers = createOfferChannel(send, takeOffer)
   const questions = createQuestions(channel)
-  const { connections, load } = questions
+  const { connections, heldUpBy, load } = questions
   const [dying, draining, leaving] = [createDeferred(), createDeferred(), createDeferred()]
   let unclaimed: readonly string[] = []
   let probation: ProbationTerms | undefined
@@ -65,7 +68,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
     number,
     isHere: false,
     processes: () =>
-      pid === 0 ? [] : [{ worker: place?.worker ?? 0, pid, state, restarts: 0, connections, load }],
+      pid === 0 ? [] : [{ worker: place?.worker ?? 0, pid, state, restarts: 0, connections, heldUpBy, load }],
     ready: startUp.ready,
     ended,
     dying: dying.promise,
@@ -164,6 +167,10 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
         return void answer(said.id, async () => {
           await start.onJudge(said.verdict, said.reason)
           send({ type: 'judged', id: said.id })
+        })
+      case 'inquire':
+        return void answer(said.id, async () => {
+          send({ type: 'informed', id: said.id, answer: await start.onInquire(said.about) })
         })
       case 'erred':
         return start.onErred?.()

@@ -1,4 +1,4 @@
-import type { Tally } from '../protocol/messages.js'
+import type { Tally } from '../protocol/probation.js'
 
 /** Fewer errors than that may be anybody's bad luck. */
 const leastErrors = 3

@@ -1,6 +1,9 @@
+import type { Server } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { connectionsOf, countConnections } from '../connections/connections.js'
 import type { ConnectionCounts } from '../connections/state.js'
+import type { HoldUp } from '../drain/hold-up.js'
+import { holdUpsOf } from '../drain/hold-ups.js'
 import type { DrainReason, DrainReport } from '../drain/report.js'
 import type { Relay } from '../handover/offer.js'
 import type { Listeners } from '../listeners/listeners.js'
@@ -34,6 +37,8 @@ export interface Application {
   siblings: Relay | undefined
   /** Of whatever listens in this process. */
   connections(): ConnectionCounts
+  /** What its drain waits for, if it has begun. */
+  heldUpBy(): readonly HoldUp[]
   add(instance: Instance): void
   remove(instance: Instance): void
   /**
@@ -75,11 +80,8 @@ export function createApplication(listeners: Listeners, own: OwnListeners): Appl
     get ending() {
       return wayOut !== undefined
     },
-    connections() {
-      const draining = [...instances].flatMap(instance => instance.servers())
-      const servers = new Set([...serversOf(listeners), ...draining])
-      return countConnections([...servers].map(connectionsOf))
-    },
+    connections: () => countConnections([...servers()].map(connectionsOf)),
+    heldUpBy: () => holdUpsOf(servers()),
     add(instance) {
       if (instances.size === 0 && wayOut === undefined) first = instance
       instances.add(instance)
@@ -98,6 +100,11 @@ export function createApplication(listeners: Listeners, own: OwnListeners): Appl
 
   function byItself(siblings: Relay | undefined): Departure {
     return siblings === undefined ? createDeparture('close') : createDeparture('upgrade', siblings)
+  }
+
+  /** Those that listen, and those that have, in a drain. */
+  function servers(): Set<Server> {
+    return new Set([...serversOf(listeners), ...[...instances].flatMap(instance => instance.servers())])
   }
 
   function options(): ResolvedOptions {

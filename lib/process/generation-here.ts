@@ -33,7 +33,8 @@ export function generationHere(
   const [draining, ended] = [createDeferred(), createDeferred<Ending>()]
   const connections = async () => application.connections()
   const load = createMeter(async () => usage())
-  const self = { worker: 0, pid, restarts: 0, connections, load }
+  const heldUpBy = async () => application.heldUpBy()
+  const self = { worker: 0, pid, restarts: 0, connections, heldUpBy, load }
   return {
     number,
     isHere: true,

@@ -136,6 +136,7 @@ export function createInstance(
       relay,
       isUrgent,
       addressOf: listeners.addressOf,
+      requestIdHeader: app.initialConfig?.requestIdHeader,
       farewell,
       mayGetMore,
       log: app.log

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { ConnectionCounts } from '../connections/state.js'
+import type { HoldUp } from '../drain/hold-up.js'
 import type { DrainReport } from '../drain/report.js'
 import { GracefulUpgradeError, isErrorCode, receivedError } from '../errors.js'
 import type { Relay } from '../handover/offer.js'
@@ -11,16 +12,12 @@ import type { Judge } from '../master/generation.js'
 import { createPending } from '../pending.js'
 import { type ChannelEnd, openChannel } from '../protocol/channel.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
-import {
-  type ProbationTerms,
-  readMasterMessage,
-  type Shared,
-  type ShareRequest,
-  type Tally,
-  type TeamNews,
-  type UpgradeResult,
-  type WorkerMessage
-} from '../protocol/messages.js'
+import type { Inquire } from '../protocol/inquire.js'
+import type { WorkerMessage } from '../protocol/messages.js'
+import type { ProbationTerms, Tally } from '../protocol/probation.js'
+import { readMasterMessage } from '../protocol/read-message.js'
+import type { Shared, ShareRequest, TeamNews } from '../protocol/team.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import { usage } from './usage.js'
 
 /** The child's side of its master; `worker.ts` is the other. */
@@ -69,13 +66,20 @@ export interface Parent
   upgrade(): Promise<UpgradeResult>
   /** Says what is to become of a generation on probation; rejects with its code. */
   readonly judge: Judge
+  /** Asks the master for what it knows of the whole service; rejects with its code, or where it doesn't answer in time. */
+  readonly inquire: Inquire
   /** Offers a connection to the generation that serves now. */
   readonly offer: Relay
 }
 
+/** How long the master may take to tell of the service, in milliseconds: it asks each worker, for a second at most. */
+const inquiryTime = 5_000
+
 /** What a master is told when it asks. */
 export interface Answers {
   count(): ConnectionCounts
+  /** What its drain waits for. */
+  heldUpBy(): readonly HoldUp[]
   /** The keys of the session tickets. */
   reveal(): readonly TicketKeys[]
   tally(): Tally
@@ -87,14 +91,14 @@ export interface Answers {
  */
 export function connectParent(
   take: Relay,
-  { count, reveal, tally }: Answers,
+  { count, heldUpBy, reveal, tally }: Answers,
   end: ChannelEnd = process
 ): Parent {
   const channel = openChannel<WorkerMessage>(end)
   const { send } = channel
   const offers = createOfferChannel(send, take)
   /** What the application has asked for. */
-  const asked = createPending<UpgradeResult | undefined>()
+  const asked = createPending<unknown>()
   const events: Parent = Object.assign(new EventEmitter(), {
     isConnected: channel.isOpen,
     keepAlive: channel.keepAlive,
@@ -121,6 +125,13 @@ export function connectParent(
     async judge(verdict: Parameters<Judge>[0], reason: string) {
       if (!channel.isOpen()) throw lost()
       await asked.ask(id => send({ type: 'judge', id, verdict, reason }))
+    },
+    async inquire(about: Parameters<Inquire>[0]) {
+      if (!channel.isOpen()) throw lost()
+      const limit = { ms: inquiryTime, answer: undefined }
+      const answer = await asked.ask(id => send({ type: 'inquire', id, about }), limit)
+      if (answer === undefined) throw silent()
+      return answer
     },
     offer: offers.offer
   }) as Parent
@@ -160,7 +171,12 @@ export function connectParent(
       case 'answer':
         return offers.receive(said, handle)
       case 'count':
-        return send({ type: 'counted', id: said.id, connections: count() })
+        return send({
+          type: 'counted',
+          id: said.id,
+          connections: count(),
+          ...(said.isNamed && { heldUpBy: heldUpBy() })
+        })
       case 'measure':
         return send({ type: 'measured', id: said.id, usage: usage() })
       case 'share': {
@@ -179,6 +195,8 @@ export function connectParent(
         return void events.emit('close', said.signal)
       case 'upgraded':
         return asked.answer(said.id, said.result)
+      case 'informed':
+        return asked.answer(said.id, said.answer)
       case 'judged':
         return asked.answer(said.id, undefined)
       case 'refused': {
@@ -193,6 +211,11 @@ export function connectParent(
     offers.close('lost')
     events.emit('lost')
   }
+}
+
+function silent(): GracefulUpgradeError {
+  const detail = `within ${inquiryTime} ms; if it is of an older version of this package, restart the server once`
+  return new GracefulUpgradeError('GRACEFUL_UPGRADE_MASTER_LOST', detail)
 }
 
 function lost(): GracefulUpgradeError {

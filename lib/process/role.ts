@@ -2,7 +2,8 @@ import type { Listeners } from '../listeners/listeners.js'
 import type { Judge } from '../master/generation.js'
 import type { RestartContext } from '../master/restart-context.js'
 import type { StandardError } from '../master/standard-error.js'
-import type { UpgradeResult } from '../protocol/messages.js'
+import type { Inquire } from '../protocol/inquire.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import type { OwnListeners } from '../signals/own-listeners.js'
 import type { Application } from './application.js'
 import type { Beside } from './beside.js'
@@ -14,6 +15,8 @@ export interface Role {
   upgrade(): Promise<UpgradeResult>
   /** Tells whoever is the master what is to become of a generation on probation; rejects with a GracefulUpgradeError. */
   readonly judge: Judge
+  /** Asks whoever is the master for what it knows of the whole service; where there is none, this process tells of itself. */
+  readonly inquire: Inquire
   /** Installs what belongs to signals, if it isn't yet: an instance listens. */
   installSignals(): void
   /** Takes that back: the application has closed its last instance. */

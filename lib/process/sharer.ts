@@ -13,7 +13,7 @@ import type { ListenerAddress } from '../listeners/address.js'
 import type { Listeners } from '../listeners/listeners.js'
 import type { Log } from '../log.js'
 import { idlePause } from '../pause.js'
-import type { Shared, ShareRequest } from '../protocol/messages.js'
+import type { Shared, ShareRequest } from '../protocol/team.js'
 
 /** Lets other workers have some of the work of this one: connections on which requests or messages come, and no others. */
 export interface Sharer {

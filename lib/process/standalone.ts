@@ -1,10 +1,12 @@
 import { GracefulUpgradeError } from '../errors.js'
 import type { Generation, Judge } from '../master/generation.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
-import type { UpgradeResult } from '../protocol/messages.js'
+import type { Inquire } from '../protocol/inquire.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import { runMaster } from '../run-master.js'
 import { type Host, thisHost } from '../signals/host.js'
 import { generationHere } from './generation-here.js'
+import { inquireHere } from './inquire-here.js'
 import type { ProcessContext, Role } from './role.js'
 import { passSelfCheck } from './self-check.js'
 import { installStandaloneSignals } from './standalone-signals.js'
@@ -29,6 +31,7 @@ export function createStandaloneRole(
       if (mastership === undefined) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_NO_PROBATION')
       return mastership.judge(verdict, reason)
     },
+    inquire: about => (mastership?.inquire ?? inquireHere(processContext))(about),
     installSignals() {
       mastership ??= takeMastership(processContext, isHeir, host)
     },
@@ -42,6 +45,7 @@ export function createStandaloneRole(
 interface Mastership {
   upgrade(): Promise<UpgradeResult>
   readonly judge: Judge
+  readonly inquire: Inquire
   leave(): void
 }
 
@@ -67,7 +71,7 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
     }
   })
   const signals = installStandaloneSignals(processContext, { master: () => master, isServing }, host)
-  const { master, control, leave } = runMaster({
+  const { master, control, inquire, leave } = runMaster({
     mode: 'standalone',
     first: here,
     whyNot,
@@ -82,6 +86,7 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
   return {
     upgrade: master.upgrade,
     judge: master.judge,
+    inquire,
     leave() {
       over.abort()
       signals.remove()

@@ -1,5 +1,5 @@
 import { type Inheritance, isWorkerOf } from '../protocol/inheritance.js'
-import type { TeamNews } from '../protocol/messages.js'
+import type { TeamNews } from '../protocol/team.js'
 
 /** What this process knows of the workers of its generation. */
 export interface TeamHere {

@@ -1,5 +1,5 @@
 import type { ResolvedOptions } from '../options.js'
-import type { ProbationTerms } from '../protocol/messages.js'
+import type { ProbationTerms } from '../protocol/probation.js'
 
 /** What this generation wants of its probation. */
 export function termsOf({

@@ -13,7 +13,8 @@ import type { Judge } from '../master/generation.js'
 import { captureRestartContext } from '../master/restart-context.js'
 import { openStandardError } from '../master/standard-error.js'
 import { inheritanceVariable, readInheritance } from '../protocol/inheritance.js'
-import type { UpgradeResult } from '../protocol/messages.js'
+import type { Inquire } from '../protocol/inquire.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import { createOwnListeners } from '../signals/own-listeners.js'
 import { listenersOfSystemd } from '../systemd/sockets.js'
 import { type Application, createApplication } from './application.js'
@@ -121,6 +122,9 @@ export function upgrade(): Promise<UpgradeResult> {
 
 /** Says to whoever is the master what is to become of a generation on probation. */
 export const judge: Judge = (verdict, reason) => role.judge(verdict, reason)
+
+/** Asks whoever is the master for what it knows of the whole service. */
+export const inquire: Inquire = about => role.inquire(about)
 
 /**
  * The application says that it listens on all that it wants, be it by a server that only feeds this instance's; before

@@ -1,4 +1,4 @@
-import type { Usage } from '../protocol/messages.js'
+import type { Usage } from '../protocol/usage.js'
 
 /** What this process has used since its start. */
 export function usage(): Usage {

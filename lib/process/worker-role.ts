@@ -7,6 +7,7 @@ import type { CheckFailure } from '../protocol/check-failure.js'
 import { describeCheckFailure } from '../protocol/check-failure.js'
 import type { Inheritance } from '../protocol/inheritance.js'
 import { type Host, thisHost } from '../signals/host.js'
+import { inquireHere } from './inquire-here.js'
 import { connectParent } from './parent.js'
 import type { ProcessContext, Role } from './role.js'
 import { passSelfCheck } from './self-check.js'
@@ -41,6 +42,7 @@ export function createWorkerRole(
   const { host, connect } = ends
   const parent = connect(takeInto(application, listeners), {
     count: application.connections,
+    heldUpBy: application.heldUpBy,
     reveal: () => readTicketKeys(listeners.live()),
     tally: beside.tally
   })
@@ -114,6 +116,7 @@ export function createWorkerRole(
       return Promise.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_NOT_SERVING'))
     },
     judge: parent.judge,
+    inquire: about => (parent.isConnected() ? parent.inquire(about) : inquireHere(processContext)(about)),
     installSignals,
     removeSignals
   }

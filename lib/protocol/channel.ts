@@ -1,7 +1,8 @@
 import type { SendHandle } from 'node:child_process'
 import { createDeferred } from '../deferred.js'
 import { asRawHandle, asSendHandle, type RawHandle } from '../internals/raw-handle.js'
-import { type MasterMessage, type WorkerMessage, wrap } from './messages.js'
+import { wrap } from './envelope.js'
+import type { MasterMessage, WorkerMessage } from './messages.js'
 
 /** What Node.js has an IPC channel on: a child, or this process as one; in a test whatever plays the other side. */
 export interface ChannelEnd {

@@ -1,6 +1,6 @@
-import { printable } from '../client/printable.js'
 import { layOut, type Row } from '../client/table.js'
 import { totalFate } from '../drain/report.js'
+import { printable } from '../printable.js'
 import { count, megabytes, milliseconds, plural } from './format.js'
 import type { Latencies } from './latencies.js'
 import { nounOf } from './live-view.js'

@@ -6,7 +6,7 @@ import { defaultOptions, supervisorOptions, variableOf } from '../options.js'
 /** What `graceful-upgrade` was asked for. */
 export type CommandLine =
   | { readonly command: 'help' | 'version' }
-  | { readonly command: 'confirm' | 'rollback' | 'stop'; readonly target: string }
+  | { readonly command: 'metrics' | 'confirm' | 'rollback' | 'stop'; readonly target: string }
   | {
       readonly command: 'reload'
       readonly target: string
@@ -74,6 +74,7 @@ export function parseCommandLine(words: readonly string[]): CommandLine {
       throw usage('nothing to run')
     case 'reload':
     case 'status':
+    case 'metrics':
     case 'confirm':
     case 'rollback':
     case 'scale':
@@ -93,6 +94,7 @@ export function parseCommandLine(words: readonly string[]): CommandLine {
 const flags = {
   reload: ['--fail-on-cut', '--no-wait'],
   status: ['--json', '--watch'],
+  metrics: [],
   confirm: [],
   rollback: [],
   scale: [],
@@ -114,6 +116,7 @@ function parseCommand(command: keyof typeof flags, words: readonly string[]): Co
       }
     case 'status':
       return { command, target, json: words.includes('--json'), watch: words.includes('--watch') }
+    case 'metrics':
     case 'confirm':
     case 'rollback':
     case 'stop':

@@ -2,7 +2,7 @@
 export const help = `Usage: graceful-upgrade [options] [node options] server.js [arguments]
        graceful-upgrade [options] -- command [arguments]
        graceful-upgrade reload [--fail-on-cut] [--no-wait] | status [--json] [--watch]  TARGET
-       graceful-upgrade confirm | rollback | stop  TARGET
+       graceful-upgrade metrics | confirm | rollback | stop  TARGET
        graceful-upgrade scale  TARGET  6 | +1 | -1
        graceful-upgrade rehearse [options of both kinds] server.js [arguments]
 
@@ -39,6 +39,7 @@ Runs a server that registers fastify-graceful-upgrade, and upgrades it on SIGHUP
   confirm, rollback      end a probation: the new generation takes over, or is taken back
   status --json          for programs
   status --watch         again each second, until Ctrl-C; with --json a line each
+  metrics                the same for Prometheus, in the text format of OpenMetrics
   scale                  to so many workers, or so many more or less; as do SIGTTIN (+1) and SIGTTOU (-1)
 
 rehearse starts the server, loads it, upgrades it again and again, says what its clients saw, and ends it. A TIME is

@@ -1,21 +1,24 @@
+import type { RestartReason } from '../master/events.js'
 import type { Worker } from '../master/generation.js'
 
 /** The workers that are to be replaced while they serve: one at a time. */
 export interface Recycling {
-  add(worker: Worker): void
+  add(worker: Worker, reason: RestartReason): void
   /** None begins while it is held. */
   hold(value: boolean): void
   stop(): void
 }
 
 /** @param recycle resolves when it has made way, at once if another one has its place already */
-export function createRecycling(recycle: (worker: Worker) => Promise<void>): Recycling {
-  const waiting = new Set<Worker>()
+export function createRecycling(
+  recycle: (worker: Worker, reason: RestartReason) => Promise<void>
+): Recycling {
+  const waiting = new Map<Worker, RestartReason>()
   let state: 'free' | 'busy' | 'stopped' = 'free'
   let isHeld = false
   return {
-    add(worker) {
-      waiting.add(worker)
+    add(worker, reason) {
+      if (!waiting.has(worker)) waiting.set(worker, reason)
       void next()
     },
     hold(value) {
@@ -28,11 +31,12 @@ export function createRecycling(recycle: (worker: Worker) => Promise<void>): Rec
   }
 
   async function next(): Promise<void> {
-    const [worker] = waiting
-    if (worker === undefined || state !== 'free' || isHeld) return
+    const [first] = waiting
+    if (first === undefined || state !== 'free' || isHeld) return
+    const [worker, reason] = first
     waiting.delete(worker)
     state = 'busy'
-    await recycle(worker)
+    await recycle(worker, reason)
     if (stillBusy()) state = 'free'
     return next()
   }

@@ -2,6 +2,7 @@ import { createDeferred } from '../deferred.js'
 import { GracefulUpgradeError } from '../errors.js'
 import type { OpenListener } from '../listeners/address.js'
 import type { Log } from '../log.js'
+import type { RestartReason } from '../master/events.js'
 import {
   type Ending,
   type GenerationProcess,
@@ -38,7 +39,7 @@ export interface Slot {
   /** The team serves: so does this one, and its successors. */
   serve(dropped: readonly string[]): void
   /** Starts a successor, which takes over when it is ready; resolves when the one before it has ended, or nobody follows. */
-  recycle(): Promise<void>
+  recycle(reason: RestartReason): Promise<void>
   /** Lets all that are there drain and end, for others that serve. */
   retire(isUrgent?: boolean): Promise<readonly Retirement[]>
   close(signal: NodeJS.Signals | null): Promise<readonly Ending[]>
@@ -70,6 +71,8 @@ export interface SlotOptions {
    * @returns whether another one shall take its place
    */
   onDown(worker: Worker, ending: Ending): boolean
+  /** Another one is started in the place of one that served. */
+  onRestart(reason: RestartReason): void
   /** One of its workers has ended, for whatever reason; undefined for a successor that has never served. */
   onEnded(slot: Slot, ending: Ending | undefined): void
   /** Is waited for before a successor serves. */
@@ -212,14 +215,17 @@ export function createSlot(options: SlotOptions): Slot {
     if (state === 'ready') options.onFailed(worker)
     if (state !== 'serving') return
     succession.served(now() - since)
-    if (options.onDown(worker, ending) && !succession.isUnderWay()) succession.begin(worker, 'death')
+    if (!options.onDown(worker, ending) || succession.isUnderWay()) return
+    options.onRestart(ending.code === 0 ? 'ended' : 'died')
+    succession.begin(worker, 'death')
   }
 
-  function recycle(): Promise<void> {
+  function recycle(reason: RestartReason): Promise<void> {
     const old = current
     if (old === undefined || succession.isUnderWay()) return Promise.resolve()
     const over = createDeferred()
     void old.ended.then(() => over.resolve())
+    options.onRestart(reason)
     succession.begin(old, 'wish')
     return over.promise
   }

@@ -3,7 +3,7 @@ import { type Boot, failsToLive } from '../master/boot.js'
 import { mainPid, type Worker } from '../master/generation.js'
 import { createReplacement, type Replacement } from '../master/replacement.js'
 import { createRespawn } from '../master/respawn.js'
-import type { UpgradeResult } from '../protocol/messages.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 
 /** How one worker of several comes in the place of another. */
 export interface Succession {

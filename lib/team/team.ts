@@ -12,7 +12,7 @@ import { type Ending, type Generation, mainPid, type Worker } from '../master/ge
 import type { BalanceCounts } from '../master/scaling.js'
 import type { WorkerStart } from '../master/spawn.js'
 import { createKnownTicketKeys } from '../master/ticket-keys.js'
-import type { Tally } from '../protocol/messages.js'
+import type { Tally } from '../protocol/probation.js'
 import { bootTeam, type TeamBooting } from './boot.js'
 import { createDistribution } from './distribution.js'
 import { inheritedFor, listenersOf } from './listeners.js'
@@ -48,7 +48,7 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
   const roll = createRoll()
   const { slots, current } = roll
   const distribution = createDistribution()
-  const recycling = createRecycling(async worker => roll.slotOf(worker)?.recycle())
+  const recycling = createRecycling(async (worker, reason) => roll.slotOf(worker)?.recycle(reason))
   const ticketKeys = createKnownTicketKeys()
   /** Of each place the last one. */
   const endings = new WeakMap<Slot, Ending>()
@@ -186,11 +186,12 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
         if (ending !== undefined) endings.set(slot, ending)
         endIfOver()
       },
+      onRestart: reason => start.onRestart?.(reason),
       onUp: roll.tell,
       onLeaving(worker) {
         if (phase === 'probation') return leaving.resolve()
         roll.tell()
-        recycling.add(worker)
+        recycling.add(worker, 'signal')
       }
     })
     slots[index] = slot
@@ -218,7 +219,9 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
   async function relay(from: Worker, offer: ConnectionOffer, handle: RawHandle): Promise<OfferAnswer> {
     if (phase !== 'serving' || offer.isShare) return start.onOffer(offer, handle)
     const takers = current().filter(worker => worker !== from)
-    return distribution.give(takers, offer, handle)
+    const answer = await distribution.give(takers, offer, handle)
+    if (answer === 'adopted') start.onMoved?.()
+    return answer
   }
 
   /** Whoever serves next has the ticket keys of those that do: the application may have changed them. */

@@ -38,6 +38,6 @@ export function beginWatches(options: WatchesOptions): { stop(): void } {
     if (slot === undefined) return
     const name = { generation, worker: slot.index, generationPid: mainPid(worker) }
     log.warn({ ...name, rss, maxMemory }, 'worker has too much memory, replacing it')
-    recycling.add(worker)
+    recycling.add(worker, 'memory')
   }
 }

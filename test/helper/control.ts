@@ -27,6 +27,7 @@ export function never(): Promise<never> {
 /** Of a master that does nothing else than say its status. */
 export const handlers: ControlHandlers = {
   status: async () => status,
+  metrics: never,
   reload: never,
   confirm: never,
   rollback: never,

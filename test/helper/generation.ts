@@ -3,7 +3,7 @@ import { GracefulUpgradeError } from '../../lib/errors.js'
 import type { TicketKeys } from '../../lib/handover/session-tickets.js'
 import type { Log } from '../../lib/log.js'
 import type { Ending, Generation, Retirement, Worker } from '../../lib/master/generation.js'
-import type { Tally } from '../../lib/protocol/messages.js'
+import type { Tally } from '../../lib/protocol/probation.js'
 
 /** A generation whose life the test leads. */
 export interface PlayedGeneration extends Worker {
@@ -46,7 +46,14 @@ export function playGeneration(
     ready.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_EXITED'))
   }
   const nothing = async () => null
-  const played = { worker: 0, state: 'serving', restarts: 0, connections: nothing, load: nothing } as const
+  const played = {
+    worker: 0,
+    state: 'serving',
+    restarts: 0,
+    connections: nothing,
+    load: nothing,
+    heldUpBy: async () => []
+  } as const
   const generation: PlayedGeneration = {
     number,
     isHere,

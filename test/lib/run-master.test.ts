@@ -4,7 +4,7 @@ import type { ControlledMaster } from '../../lib/control/answers.js'
 import { createDeferred } from '../../lib/deferred.js'
 import type { OpenListener } from '../../lib/listeners/address.js'
 import type { Generation } from '../../lib/master/generation.js'
-import type { WorkerSettings } from '../../lib/master/spawn.js'
+import type { WorkerSettings, WorkerStart } from '../../lib/master/spawn.js'
 import { runMaster } from '../../lib/run-master.js'
 import { listenToLog, type PlayedGeneration, playGeneration } from '../helper/generation.ts'
 
@@ -18,6 +18,7 @@ function setUp(t: Test, { first = [] }: Options = {}) {
   const { log, lines } = listenToLog()
   const workers: PlayedGeneration[] = []
   const started: WorkerSettings[] = []
+  const starts: WorkerStart[] = []
   const opened = createDeferred<{ path: string; close(): void }>()
   let controlled: ControlledMaster | undefined
   const running = runMaster(
@@ -38,9 +39,10 @@ function setUp(t: Test, { first = [] }: Options = {}) {
     {
       env: { NOTIFY_SOCKET: 'played' },
       exit: code => calls.push(`exit ${code}`),
-      startWorker(settings, { number }) {
+      startWorker(settings, start) {
         started.push(settings)
-        const worker = playGeneration(number)
+        starts.push(start)
+        const worker = playGeneration(start.number)
         workers.push(worker)
         return worker
       },
@@ -64,7 +66,7 @@ function setUp(t: Test, { first = [] }: Options = {}) {
   )
   t.teardown(running.leave)
   opened.promise.catch(() => {})
-  return { ...running, calls, lines, workers, started, opened, controlled: controlled! }
+  return { ...running, calls, lines, workers, started, starts, opened, controlled: controlled! }
 }
 
 /** As it comes from the system. */
@@ -115,11 +117,26 @@ t.test('a reload by the signal that fails is logged, and ends nothing', async t 
 
 t.test('the control socket is that of this master, and stops what the caller says', async t => {
   const { controlled, master, calls } = setUp(t)
-  t.match(controlled, { mode: 'supervised', directory: '/srv/app' })
+  t.match(await controlled.inquire('status'), { mode: 'supervised', directory: '/srv/app' })
   t.equal(controlled.master, master)
   t.ok(calls.includes('control /run/app.sock'))
   controlled.stop()
   t.equal(calls.at(-1), 'stop')
+})
+
+t.test('whoever asks is told the same: the control socket, a worker, this process', async t => {
+  const { controlled, inquire, workers, starts } = setUp(t)
+  workers[0]!.becomeReady()
+  await turn()
+  signal('SIGUSR2')
+  await turn()
+  workers[1]!.becomeReady()
+  await turn()
+  for (const ask of [inquire, controlled.inquire, ...starts.map(({ onInquire }) => onInquire)]) {
+    t.match(await ask('status'), { state: 'serving', upgrades: [{ generation: 2 }, { generation: 1 }] })
+    t.match(await ask('metrics'), /^graceful_upgrade_upgrades_total\{result="success"\} 1$/m)
+  }
+  t.equal(starts.length, 2)
 })
 
 t.test('a control socket that can not be opened is the business of the caller', async t => {

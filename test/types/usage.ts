@@ -4,7 +4,9 @@ import gracefulUpgrade, {
   type ConnectionCounts,
   type GracefulUpgrade,
   type GracefulUpgradeState,
+  type HoldUp,
   type Kept,
+  type Status,
   serverOptions,
   type UpgradeResult
 } from 'fastify-graceful-upgrade'
@@ -21,6 +23,14 @@ upgrade.state satisfies GracefulUpgradeState
 upgrade.signal satisfies AbortSignal
 upgrade.connections() satisfies ConnectionCounts
 upgrade.connections().fresh satisfies number
+const status = await upgrade.status()
+status satisfies Status
+for (const { state, workers, heldUpBy } of status.generations) {
+  state satisfies 'booting' | 'probation' | 'serving' | 'draining'
+  workers?.[0]?.rss satisfies number | null | undefined
+  heldUpBy?.[0] satisfies HoldUp | undefined
+}
+;(await upgrade.metrics()) satisfies string
 ;(await upgrade.upgrade()) satisfies UpgradeResult
 upgrade.ready()
 if (upgrade.state === 'probation') await upgrade.rollback('it is bad')

@@ -106,6 +106,7 @@ export function playApplication(given: Partial<ResolvedOptions> = {}) {
     endTimeout: 7,
     ending: false,
     connections: () => ({ fresh: 0, idle: 0, active: 0, detached: 0 }),
+    heldUpBy: () => [],
     end(reason: DrainReason, how: Ending = {}) {
       calls.push(`end: ${reason}${how.isUrgent ? ', urgently' : ''}`)
       onDrained ??= how.onDrained

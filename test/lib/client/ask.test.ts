@@ -156,3 +156,11 @@ t.test('who gives up waiting leaves the command running', async t => {
   t.same(await ask(asked, 'status'), status)
   await t.rejects(ask(asked, 'status', undefined, AbortSignal.abort()), lost)
 })
+
+t.test('metrics are text, and what is none is no answer', async t => {
+  const { open, pretend, asked } = controlFolder(t)
+  await open(asked, { metrics: async () => '# EOF\n' })
+  t.equal(await ask(asked, 'metrics'), '# EOF\n')
+  await pretend(`${asked}2`, '{"result":{"text":"# EOF"}}\n')
+  await t.rejects(ask(`${asked}2`, 'metrics'), { ...unusable, message: /answers with no metrics/ })
+})

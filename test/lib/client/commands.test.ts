@@ -5,7 +5,14 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { runJudge, runReload, runScale, runStatus, runStop } from '../../../lib/client/commands.js'
+import {
+  runJudge,
+  runMetrics,
+  runReload,
+  runScale,
+  runStatus,
+  runStop
+} from '../../../lib/client/commands.js'
 import type { Progress } from '../../../lib/control/messages.js'
 import type { ControlHandlers } from '../../../lib/control/server.js'
 import { createDeferred } from '../../../lib/deferred.js'
@@ -236,6 +243,15 @@ t.test('a probation is ended by one word, and where there is none that is a fail
     t.equal(off.output.stdout.written(), '')
     t.match(off.output.stderr.written(), /no generation is on probation \(GRACEFUL_UPGRADE_NO_PROBATION\)\n$/)
   }
+})
+
+t.test('metrics are printed as they come, without what a terminal obeys', async t => {
+  const on = await setUp(t, { metrics: async () => 'a{b="\u001b[31m"} 1\n# EOF\n' })
+  t.equal(await runMetrics(on.target, on.output), 0)
+  t.equal(on.output.stdout.written(), 'a{b=""} 1\n# EOF\n')
+  on.control.close()
+  t.equal(await runMetrics(on.target, on.output), 1)
+  t.match(on.output.stderr.written(), /GRACEFUL_UPGRADE_NO_MASTER/)
 })
 
 t.test('a change of the number of workers is told one by one, and in the end', async t => {

@@ -193,3 +193,27 @@ t.test(
     t.same(screen(stdout.written()), ['generation 3 (pid 4711) serves alone', ''])
   }
 )
+
+t.test('what a drain waits for is told, without a terminal only when it changes', async t => {
+  const heldUpBy = [
+    { kind: 'request', method: 'GET', url: '/slow', ms: 1_500 },
+    { kind: 'webSocket', url: '/chat', ms: 1_500 }
+  ] as const
+  const later = heldUpBy.map(each => ({ ...each, ms: 4_500 }))
+  const stdout = sink()
+  let time = 0
+  const { show } = createProgressView(stdout, () => time)
+  for (const held of [undefined, heldUpBy, later]) {
+    time += 1_500
+    show({ ...draining(counts({ active: 1 })), ...(held && { heldUpBy: held }) } as Progress)
+  }
+  t.equal(
+    stdout.written(),
+    'generation 2 draining: 1 active\ngeneration 2 draining: 1 active; waits for GET /slow, WebSocket /chat\n'
+  )
+  const terminal = sink(120)
+  const view = createProgressView(terminal)
+  t.teardown(view.clear)
+  view.show({ ...draining(counts({ active: 1 })), heldUpBy } as Progress)
+  t.match(terminal.written(), 'waits for GET /slow (1.5 s), WebSocket /chat (1.5 s)')
+})

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { statusTable } from '../../../lib/client/status-table.js'
-import { now, probation, status, table, team, workerTable } from '../../helper/control-examples.ts'
+import { now, probation, report, status, table, team, workerTable } from '../../helper/control-examples.ts'
 
 t.test('a status is a table, whose columns are aligned', async t => {
   t.equal(statusTable(status, now), table)
@@ -58,4 +58,20 @@ t.test('a probation is told with what is left of it, and what both have answered
   const over = statusTable({ ...status, probation: probation(0, 12) }, now)
   t.match(over, /^probation {2}generation 3, its time is over$/m)
   t.notMatch(statusTable({ ...status, probation: undefined }, now), /probation|5xx/)
+})
+
+t.test('what a generation waits for on its way out has a table, and what was cut its name', async t => {
+  const heldUpBy = [
+    { kind: 'request', method: 'GET', url: '/slow', id: 'request-7', ms: 12_300 },
+    { kind: 'other', ms: 500 }
+  ] as const
+  const [first] = status.generations
+  const drains = { ...first!, generation: 1, state: 'draining', heldUpBy } as const
+  const cut = { ...status.upgrades[0]!, report: { ...report, cutOff: heldUpBy } }
+  const rows = statusTable({ ...status, generations: [first!, drains], upgrades: [cut] }, now)
+  t.match(
+    rows,
+    /\n\nHELD UP BY +GENERATION +FOR +REQUEST ID\nGET \/slow +1 +12\.3 s +request-7\nanother connection +1 +0\.5 s +-\n\n/
+  )
+  t.match(rows, /ready, cut GET \/slow, another connection$/m)
 })

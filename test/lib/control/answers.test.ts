@@ -2,10 +2,12 @@ import { EventEmitter } from 'node:events'
 import t from 'tap'
 import { answer } from '../../../lib/control/answers.js'
 import type { Progress } from '../../../lib/control/messages.js'
+import { followStatus } from '../../../lib/control/status.js'
 import { createDeferred } from '../../../lib/deferred.js'
 import type { MasterEvents } from '../../../lib/master/events.js'
 import type { Master } from '../../../lib/master/master.js'
 import { createRoster } from '../../../lib/master/roster.js'
+import type { Inquire } from '../../../lib/protocol/inquire.js'
 import { playGeneration } from '../../helper/generation.ts'
 
 const counts = { idle: 2 } as never
@@ -44,7 +46,9 @@ function setUp() {
     }
   } as unknown as Master
   const stop = () => void calls.push('stop')
-  const answers = answer({ master, mode: 'standalone', directory: '/srv/app', stop })
+  const status = followStatus({ master, mode: 'standalone', directory: '/srv/app' })
+  const inquire: Inquire = async about => (about === 'status' ? status() : 'metrics')
+  const answers = answer({ master, inquire, stop })
   return { answers, events, roster, calls, closed }
 }
 
@@ -76,7 +80,14 @@ t.test('status tells of each generation what it does, and of the one that serves
 t.test('status tells of each worker what it does, and what it uses', async t => {
   const { answers, roster } = setUp()
   const team = playGeneration(1)
-  const worker = { worker: 0, pid: 101, state: 'serving', restarts: 0, load: async () => null } as const
+  const worker = {
+    worker: 0,
+    pid: 101,
+    state: 'serving',
+    restarts: 0,
+    load: async () => null,
+    heldUpBy: async () => []
+  } as const
   team.processes = () => [
     {
       ...worker,

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { mock } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { Progress } from '../../../lib/control/messages.js'
@@ -8,7 +9,7 @@ import { GracefulUpgradeError } from '../../../lib/errors.js'
 import type { MasterEvents } from '../../../lib/master/events.js'
 import type { Master } from '../../../lib/master/master.js'
 import { createRoster } from '../../../lib/master/roster.js'
-import type { UpgradeResult } from '../../../lib/protocol/messages.js'
+import type { UpgradeResult } from '../../../lib/protocol/upgrade-result.js'
 import { playGeneration } from '../../helper/generation.ts'
 
 const counts = { idle: 2 } as never
@@ -132,4 +133,42 @@ t.test('a probation is told as it goes on, and that it has failed', async t => {
     { stage: 'probation', generation: 2, pid: 102, ...status(20_000, 0) },
     { stage: 'probation', generation: 2, pid: 102, ...status(19_500, 3) }
   ])
+})
+
+t.test('each fourth look has names for what the old generation waits for', async t => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => mock.timers.reset())
+  const { events, roster, old, told, done, takeOver } = setUp()
+  const heldUpBy = [{ kind: 'request', method: 'GET', url: '/slow', ms: 5 }] as const
+  let asked = 0
+  const [played] = old.processes()
+  old.processes = () => [
+    {
+      ...played!,
+      state: 'draining',
+      async heldUpBy() {
+        asked++
+        return heldUpBy
+      }
+    }
+  ]
+  await takeOver()
+  const named = () => told.filter(each => 'heldUpBy' in each).length
+  for (const [looks, times] of [
+    [3, 0],
+    [4, 1],
+    [5, 1],
+    [8, 2]
+  ] as const) {
+    while (told.filter(({ stage }) => stage === 'draining').length <= looks) {
+      mock.timers.tick(250)
+      await turn()
+    }
+    t.equal(asked, times)
+  }
+  t.equal(named(), 5, 'and they are told until there are others')
+  t.match(told.at(-1), { stage: 'draining', heldUpBy })
+  roster.gone(old)
+  events.emit('retired', old, retirement, 9)
+  await done
 })

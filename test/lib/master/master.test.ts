@@ -9,7 +9,7 @@ import type { ConnectionOffer } from '../../../lib/handover/offer.js'
 import type { TicketKeys } from '../../../lib/handover/session-tickets.js'
 import type { RawHandle } from '../../../lib/internals/raw-handle.js'
 import { createMaster } from '../../../lib/master/master.js'
-import type { WorkerStart } from '../../../lib/master/spawn.js'
+import type { GenerationStart } from '../../../lib/master/spawn.js'
 import { listenToLog, type PlayedGeneration, playGeneration } from '../../helper/generation.ts'
 
 const handle = { fd: 9 } as RawHandle
@@ -26,7 +26,7 @@ function setUp({
   whyNot = (): GracefulUpgradeError | undefined => undefined
 } = {}) {
   const calls: string[] = []
-  const starts: WorkerStart[] = []
+  const starts: GenerationStart[] = []
   const generations: PlayedGeneration[] = []
   const events = new EventEmitter()
   const { log, lines } = listenToLog()
@@ -724,6 +724,50 @@ t.test('a connection is never given back to the generation that gives it', async
     calls.filter(call => / adopt /.test(call)),
     ['2 adopt 3']
   )
+})
+
+t.test('whoever counts is told what has become of upgrades, of connections and of the dead', async t => {
+  const pass = stopTime(t)
+  const { master, first, begin, upgrade, generations } = setUp()
+  const told: unknown[] = []
+  master.events.on('upgraded', ({ generation }) => told.push(`upgraded ${generation}`))
+  master.events.on('notUpgraded', ({ code }) => told.push(code))
+  master.events.on('moved', direction => told.push(direction))
+  master.events.on('restart', reason => told.push(reason))
+  const { next: bad } = begin()
+  await t.rejects(master.upgrade())
+  bad.end(1)
+  await pass(0)
+  t.same(told.splice(0), ['GRACEFUL_UPGRADE_IN_PROGRESS', 'GRACEFUL_UPGRADE_EXITED'])
+  const third = await upgrade()
+  await master.relay(first, offer(1), handle)
+  t.same(told.splice(0), ['upgraded 3', 'forward'])
+  Object.assign(third, { adopt: async () => 'refused' })
+  await master.relay(first, offer(1), handle)
+  t.same(told.splice(0), [], 'one that was not taken has not moved')
+  third.end(null, 'SIGKILL')
+  await pass(0)
+  generations.at(-1)!.becomeReady()
+  await pass(0)
+  t.same(told.splice(0), ['died'], 'who takes the place of a dead one is no upgrade')
+})
+
+t.test('who gives to an older generation gives back', async t => {
+  const terms = { time: 20_000, share: 0.1, errorRate: false } as const
+  const { master, first, begin, generations } = setUp()
+  const told: string[] = []
+  master.events.on('moved', direction => told.push(direction))
+  first.probation = terms
+  const { result, next } = begin()
+  result.catch(() => {})
+  next.probation = terms
+  next.becomeReady()
+  while (master.state !== 'probation') await turn()
+  await master.relay(first, offer(1), handle)
+  await master.relay(generations[0]!, offer(1), handle)
+  t.same(told, ['forward', 'back'])
+  next.end(1)
+  await t.rejects(result)
 })
 
 t.test('one can see which generations there are, and which one serves', async t => {

@@ -4,7 +4,7 @@ import { createDeferred } from '../../../lib/deferred.js'
 import { GracefulUpgradeError } from '../../../lib/errors.js'
 import { createReplacement } from '../../../lib/master/replacement.js'
 import { createRespawn } from '../../../lib/master/respawn.js'
-import type { UpgradeResult } from '../../../lib/protocol/messages.js'
+import type { UpgradeResult } from '../../../lib/protocol/upgrade-result.js'
 import { listenToLog, playGeneration } from '../../helper/generation.ts'
 
 const failure = new GracefulUpgradeError('GRACEFUL_UPGRADE_EXITED')

@@ -29,7 +29,15 @@ function spawnPlayed(
   const settings = { context, log, standardError: { fd: 9, write() {} }, readyTimeout: 60_000 }
   return spawnWorker(
     settings,
-    { number: 4, listeners, succeeds: 'master', onUpgrade: never, onJudge: never, onOffer: never },
+    {
+      number: 4,
+      listeners,
+      succeeds: 'master',
+      onUpgrade: never,
+      onJudge: never,
+      onInquire: never,
+      onOffer: never
+    },
     run
   )
 }

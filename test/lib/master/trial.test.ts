@@ -4,7 +4,7 @@ import t from 'tap'
 import type { ConnectionOffer } from '../../../lib/handover/offer.js'
 import type { RawHandle } from '../../../lib/internals/raw-handle.js'
 import { createMaster } from '../../../lib/master/master.js'
-import type { WorkerStart } from '../../../lib/master/spawn.js'
+import type { GenerationStart } from '../../../lib/master/spawn.js'
 import { listenToLog, type PlayedGeneration, playGeneration } from '../../helper/generation.ts'
 
 const terms = { time: 60_000, share: 0.1, errorRate: false } as const
@@ -20,7 +20,7 @@ function setUp({
   workers = undefined as number | undefined
 } = {}) {
   const calls: string[] = []
-  const starts: WorkerStart[] = []
+  const starts: GenerationStart[] = []
   const generations: PlayedGeneration[] = []
   const { log, lines } = listenToLog()
   const first = Object.assign(playGeneration(1, { calls }), currentKnows && { probation: terms })

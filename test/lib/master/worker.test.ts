@@ -31,6 +31,7 @@ function setUp(given: Partial<WorkerStart> = {}, child = new PlayedChild()) {
       succeeds: 'worker',
       onUpgrade: () => Promise.reject(new Error('nobody may ask')),
       onJudge: () => Promise.reject(new Error('nobody may judge')),
+      onInquire: () => Promise.reject(new Error('nobody may ask')),
       onOffer: () => Promise.reject(new Error('nobody may offer')),
       ...given
     },
@@ -299,6 +300,35 @@ t.test('the worker may ask for an upgrade, and hears how it went', async t => {
     { type: 'upgraded', id: 5, result },
     { type: 'refused', id: 6, code, message, lastWords }
   ])
+})
+
+t.test('the worker may ask what the master knows of the whole service', async t => {
+  const error = new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
+  const onInquire = async (about: string) => {
+    if (about === 'metrics') throw error
+    return { pid: 7 }
+  }
+  const { child } = setUp({ onInquire })
+  child.say({ type: 'inquire', id: 5, about: 'status' })
+  child.say({ type: 'inquire', id: 6, about: 'metrics' })
+  await turn()
+  t.match(child.said, [
+    { type: 'informed', id: 5, answer: { pid: 7 } },
+    { type: 'refused', id: 6, code: error.code }
+  ])
+})
+
+t.test('it is asked what its drain waits for, and an older one says nothing of it', async t => {
+  const { child, generation } = setUp()
+  const [worker] = generation.processes()
+  const connections = { fresh: 0, idle: 0, active: 1, detached: 0 }
+  const heldUpBy = [{ kind: 'request', method: 'GET', url: '/', ms: 5 }]
+  const [told, untold] = [worker!.heldUpBy(), worker!.heldUpBy()]
+  t.match(child.said, [{ type: 'count', isNamed: true }, { type: 'count' }])
+  child.say({ type: 'counted', id: child.said[0]!.id, connections, heldUpBy })
+  child.say({ type: 'counted', id: child.said[1]!.id, connections })
+  t.same(await told, heldUpBy)
+  t.same(await untold, [])
 })
 
 t.test('what the master decides is told in its order', async t => {

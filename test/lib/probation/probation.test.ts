@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { createDeferred } from '../../../lib/deferred.js'
 import { beginProbation, type Outcome, type ProbationStatus } from '../../../lib/probation/probation.js'
-import type { Tally } from '../../../lib/protocol/messages.js'
+import type { Tally } from '../../../lib/protocol/probation.js'
 
 interface Ended {
   readonly code: number | null

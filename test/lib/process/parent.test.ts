@@ -1,5 +1,7 @@
 /** A worker's side of its master, which the test plays. */
 import { once } from 'node:events'
+import { syncBuiltinESMExports } from 'node:module'
+import { mock } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { OfferAnswer, Relay } from '../../../lib/handover/offer.js'
@@ -12,6 +14,7 @@ const address = { key: 'tcp::3000', bound: '0.0.0.0:3000' }
 const listener = { ...address, server: {} } as unknown as Listener
 const offer = { listener: address, idleTime: 4_000 }
 const report = { refused: 0, longestPause: 3, kinds: {} }
+const heldUp = [{ kind: 'request', method: 'GET', url: '/slow', ms: 5 }] as const
 const terms = { time: 30_000, share: 0.1, errorRate: false } as const
 const counts = { fresh: 0, idle: 1, active: 2, detached: 3 }
 const keys: TicketKeys[] = [{ listener: address, keys: null, sessionIdContext: '', clients: null }]
@@ -20,7 +23,12 @@ function setUp(take: Relay = () => Promise.reject(new Error('nobody may offer'))
   const master = new PlayedEnd()
   const parent = connectParent(
     take,
-    { count: () => counts, reveal: () => keys, tally: () => ({ responses: 5, errors: 1 }) },
+    {
+      count: () => counts,
+      heldUpBy: () => heldUp,
+      reveal: () => keys,
+      tally: () => ({ responses: 5, errors: 1 })
+    },
     master
   )
   const heard: unknown[][] = []
@@ -192,7 +200,12 @@ t.test('a process whose master was gone before it asked is told so too, when it 
   master.connected = false
   const parent = connectParent(
     async () => 'refused',
-    { count: () => counts, reveal: () => [], tally: () => ({ responses: 0, errors: 0 }) },
+    {
+      count: () => counts,
+      heldUpBy: () => heldUp,
+      reveal: () => [],
+      tally: () => ({ responses: 0, errors: 0 })
+    },
     master
   )
   await once(parent, 'lost')
@@ -272,4 +285,46 @@ t.test('an upgrade that is asked for when the master is gone is refused', async 
   const { master, parent } = setUp()
   master.hangUp()
   await t.rejects(parent.upgrade(), { code: 'GRACEFUL_UPGRADE_MASTER_LOST' })
+})
+
+t.test('what the whole service is doing the master tells, with its code if it can not', async t => {
+  const { master, parent } = setUp()
+  const asked = [parent.inquire('status'), parent.inquire('metrics')]
+  t.match(master.said, [
+    { type: 'inquire', about: 'status' },
+    { type: 'inquire', about: 'metrics' }
+  ])
+  master.say({
+    type: 'refused',
+    id: master.said[1]!.id,
+    code: 'GRACEFUL_UPGRADE_CLOSING',
+    message: 'it closes'
+  })
+  master.say({ type: 'informed', id: master.said[0]!.id, answer: { pid: 7 } })
+  t.same(await asked[0], { pid: 7 })
+  await t.rejects(asked[1]!, { code: 'GRACEFUL_UPGRADE_CLOSING', message: 'it closes' })
+})
+
+t.test('an older master, which does not know the question, is not waited for for ever', async t => {
+  const { parent } = setUp()
+  mock.timers.enable({ apis: ['setTimeout'] })
+  syncBuiltinESMExports()
+  const asked = parent.inquire('status')
+  mock.timers.tick(5_000)
+  mock.timers.reset()
+  syncBuiltinESMExports()
+  await t.rejects(asked, {
+    code: 'GRACEFUL_UPGRADE_MASTER_LOST',
+    message: /older version .* restart the server once/
+  })
+})
+
+t.test('it tells what its drain waits for, if it is asked for names', async t => {
+  const { master } = setUp()
+  master.say({ type: 'count', id: 3 })
+  master.say({ type: 'count', id: 4, isNamed: true })
+  t.same(master.said, [
+    { type: 'counted', id: 3, connections: counts },
+    { type: 'counted', id: 4, connections: counts, heldUpBy: heldUp }
+  ])
 })

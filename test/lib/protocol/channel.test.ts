@@ -161,6 +161,7 @@ async function startPlayedWorker(t: Test, held: 'standard error' | 'standard err
       succeeds: 'worker',
       onUpgrade: () => Promise.reject(),
       onJudge: () => Promise.reject(),
+      onInquire: () => Promise.reject(),
       onOffer: async () => 'refused'
     }
   )

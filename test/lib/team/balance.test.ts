@@ -2,7 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { Load } from '../../../lib/master/generation.js'
-import type { Shared, ShareRequest } from '../../../lib/protocol/messages.js'
+import type { Shared, ShareRequest } from '../../../lib/protocol/team.js'
 import { createBalance } from '../../../lib/team/balance.js'
 import { playLog } from '../../helper/play/log.ts'
 import { stopTimers } from '../../helper/timers.ts'

@@ -29,6 +29,7 @@ function setUp(
   const started: Started[] = []
   const offered: string[] = []
   const ready: string[] = []
+  const restarts: string[] = []
   const team = startTeam(
     {
       log,
@@ -51,14 +52,17 @@ function setUp(
       succeeds: 'none',
       onUpgrade: () => Promise.reject(new Error('not asked for')),
       onJudge: () => Promise.reject(new Error('not asked for')),
+      onInquire: () => Promise.reject(new Error('not asked for')),
       async onOffer({ idleTime }) {
         offered.push(`by the master: ${idleTime}`)
         return 'adopted'
       },
-      onWorkerReady: (worker, pid) => ready.push(`${worker} ${pid}`)
+      onWorkerReady: (worker, pid) => ready.push(`${worker} ${pid}`),
+      onRestart: reason => restarts.push(reason),
+      onMoved: () => offered.push('moved')
     }
   )
-  return { team, log, lines, calls, started, offered, ready, serve }
+  return { team, log, lines, calls, started, offered, ready, restarts, serve }
 
   /** All are ready and serve. */
   async function serve(): Promise<void> {
@@ -320,6 +324,26 @@ t.test('one that is asked twice, or has been followed when its turn comes, makes
   started[0]!.worker.end(0)
   for (let turns = 0; turns < 5; turns++) await turn()
   t.equal(started.length, 4, 'its successor stays')
+})
+
+t.test('whoever counts is told once of each that is followed, and why', async t => {
+  const { started, serve, restarts, offered } = setUp(2)
+  await serve()
+  started[0]!.worker.leave()
+  await until(() => started.length === 3)
+  started[0]!.worker.end(null, 'SIGKILL') // its successor has begun
+  started[2]!.worker.becomeReady()
+  await turn()
+  t.same(restarts.splice(0), ['signal'])
+  t.equal(await started[1]!.start.onOffer(offer, handle), 'adopted')
+  t.same(offered, ['moved'])
+  started[1]!.worker.end(0)
+  await until(() => started.length === 4)
+  started[3]!.worker.becomeReady()
+  await turn()
+  started[2]!.worker.die()
+  await until(() => started.length === 5)
+  t.same(restarts, ['ended', 'died'])
 })
 
 t.test('who is about to go is not the heir of the master', async t => {

@@ -1,15 +1,10 @@
 import t from 'tap'
 import type { OfferMessage } from '../../../lib/handover/offer.js'
 import type { TicketKeys } from '../../../lib/handover/session-tickets.js'
+import { typeOf, wrap } from '../../../lib/protocol/envelope.js'
 import { type Inheritance, readInheritance } from '../../../lib/protocol/inheritance.js'
-import {
-  type MasterMessage,
-  readMasterMessage,
-  readWorkerMessage,
-  typeOf,
-  type WorkerMessage,
-  wrap
-} from '../../../lib/protocol/messages.js'
+import type { MasterMessage, WorkerMessage } from '../../../lib/protocol/messages.js'
+import { readMasterMessage, readWorkerMessage } from '../../../lib/protocol/read-message.js'
 
 const result = { generation: 2, pid: 7, ms: 120 }
 
@@ -47,7 +42,13 @@ const workerMessages: WorkerMessage[] = [
   { type: 'upgrade', id: 0 },
   { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2, detached: 3 } },
   { type: 'revealed', id: 0, ticketKeys },
-  { type: 'revealed', id: 0, ticketKeys: [] }
+  { type: 'revealed', id: 0, ticketKeys: [] },
+  {
+    ...{ type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2, detached: 3 } },
+    heldUpBy: [{ kind: 'request', method: 'GET', url: '/', ms: 5 }]
+  },
+  { type: 'inquire', id: 0, about: 'status' },
+  { type: 'inquire', id: 1, about: 'metrics' }
 ]
 
 const masterMessages: MasterMessage[] = [
@@ -61,6 +62,9 @@ const masterMessages: MasterMessage[] = [
   { type: 'close', signal: 'SIGTERM' },
   { type: 'close', signal: null },
   { type: 'upgraded', id: 1, result },
+  { type: 'count', id: 1, isNamed: true },
+  { type: 'informed', id: 1, answer: { pid: 7 } },
+  { type: 'informed', id: 2, answer: '# EOF' },
   { type: 'refused', id: 1, code: 'GRACEFUL_UPGRADE_EXITED', message: 'ended' },
   { type: 'refused', id: 1, code: 'OF_A_LATER_VERSION', message: 'ended', lastWords: 'SyntaxError' }
 ]
@@ -174,6 +178,9 @@ t.test('a malformed message of a worker is unknown', async t => {
     { type: 'unlisten' },
     { type: 'counted', id: 0 },
     { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2 } },
+    { type: 'counted', id: 0, connections: { fresh: 0, idle: 1, active: 2, detached: 3 }, heldUpBy: [1] },
+    { type: 'inquire', about: 'status' },
+    { type: 'inquire', id: 1, about: 'environment' },
     { type: 'counted', connections: { fresh: 0, idle: 1, active: 2, detached: 3 } },
     { type: 'revealed', ticketKeys },
     ...malformedTicketKeys.map(ticketKeys => ({ type: 'revealed', id: 0, ticketKeys })),
@@ -194,6 +201,8 @@ t.test('a malformed message of a worker is unknown', async t => {
 t.test('a malformed message of a master is unknown', async t => {
   for (const inner of [
     { type: 'upgrading' },
+    { type: 'informed', id: 1 },
+    { type: 'informed', answer: 'x' },
     { type: 'count' },
     { type: 'reveal' },
     { type: 'reveal', id: '0' },
