@@ -4,7 +4,7 @@ import type { Log } from '../log.js'
 import { type GenerationProcess, mainPid } from '../master/generation.js'
 import type { Master } from '../master/master.js'
 import type { GenerationEntry } from '../master/roster.js'
-import type { ResolvedOptions } from '../options.js'
+import type { ResolvedOptions } from '../options/given.js'
 import { version } from '../version.js'
 import type { GenerationStatus, Status, WorkerStatus } from './messages.js'
 import { reload } from './reload.js'
@@ -92,14 +92,16 @@ async function tellStatus(
 }
 
 async function tellGeneration({ generation, state, since }: GenerationEntry): Promise<GenerationStatus> {
+  const processes = generation.processes()
+  const isClosing = processes.some(each => each.state === 'closing')
   const [connections, workers] = await Promise.all([
     generation.connections(),
-    Promise.all(generation.processes().map(tellWorker))
+    Promise.all(processes.map(tellWorker))
   ])
   return {
     generation: generation.number,
     pid: mainPid(generation) || null,
-    state,
+    state: isClosing ? 'closing' : state,
     ms: Math.round(now() - since),
     connections,
     workers

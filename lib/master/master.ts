@@ -61,6 +61,8 @@ export interface Master {
   readonly relay: RelayFrom
   /** Drains and ends every generation; resolves with the exit code of the one that served. Idempotent. */
   close(signal: NodeJS.Signals | null): Promise<number>
+  /** A second signal after `close()`: all drain at once. @returns whether a `closeDelay` was under way */
+  hurry(): boolean
   /** The application in this process has closed itself: an upgrade under way is given up. */
   abandon(): void
   /** Ends every child process at once. */
@@ -127,6 +129,7 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
     balance: () => ({ moved: 0, closed: 0, ...team?.balanced }),
     relay,
     close,
+    hurry,
     abandon,
     kill
   }
@@ -300,6 +303,11 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
       const ending = last && (await endings.get(last))
       return ending?.code ?? (was.name === 'starting' ? 0 : 1)
     }
+  }
+
+  function hurry(): boolean {
+    const generations = isClosing() ? roster.list().map(({ generation }) => generation) : []
+    return generations.map(generation => generation.hurry()).includes(true)
   }
 
   function abandon(): void {

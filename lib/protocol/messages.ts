@@ -9,10 +9,10 @@ import { type CheckFailure, isCheckFailure } from './check-failure.js'
 export type WorkerMessage =
   | OfferMessage
   /**
-   * A listener of this worker; its socket comes with the message. From now on its end may take so long, in milliseconds;
-   * an older version says so only when it is ready.
+   * A listener of this worker; its socket comes with the message. From now on its end may take so long; an older version says so only
+   * when it is ready.
    */
-  | { readonly type: 'listener'; readonly listener: ListenerAddress; readonly endTimeout?: number }
+  | ({ readonly type: 'listener'; readonly listener: ListenerAddress } & Partial<EndTimes>)
   /** The worker closed it, and does not want it kept open. */
   | { readonly type: 'unlisten'; readonly key: string }
   /** It listens, and asks itself this: if it says no more, that is why it isn't ready. */
@@ -20,17 +20,15 @@ export type WorkerMessage =
   /** It listens, but its check has not passed. */
   | { readonly type: 'unchecked'; readonly failure: CheckFailure }
   /** It can serve. */
-  | {
+  | ({
       readonly type: 'ready'
       /** These inherited listeners nobody asked for. */
       readonly unclaimed: readonly string[]
       /** It has sent these, of which the system may have dropped some on the way; an older version doesn't say so. */
       readonly published?: readonly string[]
-      /** So long its end may take, in milliseconds. */
-      readonly endTimeout: number
       /** Of an older version, which doesn't know what to do when two generations serve, there is none. */
       readonly probation?: ProbationTerms
-    }
+    } & EndTimes)
   /** What has become of its connections; it exits now. */
   | { readonly type: 'drained'; readonly report: DrainReport }
   /** An uncaught error: it drains and will exit, let another one take its place. */
@@ -99,7 +97,7 @@ export type MasterMessage =
       /** The one that takes its connections is warmed up: all at once. */
       readonly isUrgent?: boolean
     }
-  /** Nobody follows: drain, close, exit. */
+  /** Nobody follows: drain, close, exit; the second one skips `closeDelay`. */
   | { readonly type: 'close'; readonly signal: NodeJS.Signals | null }
   | { readonly type: 'upgraded'; readonly id: number; readonly result: UpgradeResult }
   /** What the application wanted with a generation on probation has been done. */
@@ -124,6 +122,14 @@ export interface Usage {
   readonly uptime: number
   /** Resident set size, in bytes. */
   readonly rss: number
+}
+
+/** How long the end of a worker may take, in milliseconds. */
+export interface EndTimes {
+  /** With the delay. */
+  readonly endTimeout: number
+  /** If a signal ends it, it serves on for so long before it drains; an older version doesn't say so. */
+  readonly closeDelay?: number
 }
 
 /** How long a generation wants to be on probation, and on which terms. */
@@ -214,15 +220,15 @@ type Checks<Message extends { readonly type: string }> = Readonly<
 >
 
 const workerChecks: Checks<WorkerMessage> = {
-  listener: ({ listener, endTimeout }) =>
-    isAddress(listener) && (endTimeout === undefined || isNumber(endTimeout)),
+  listener: ({ listener, endTimeout, closeDelay }) =>
+    isAddress(listener) && [endTimeout ?? 0, closeDelay ?? 0].every(isNumber),
   unlisten: ({ key }) => isString(key),
   asks: ({ request }) => isString(request),
   unchecked: ({ failure }) => isCheckFailure(failure),
-  ready: ({ unclaimed, published, endTimeout, probation }) =>
+  ready: ({ unclaimed, published, endTimeout, closeDelay, probation }) =>
     Array.isArray(unclaimed) &&
     Array.isArray(published ?? []) &&
-    isNumber(endTimeout) &&
+    [endTimeout, closeDelay ?? 0].every(isNumber) &&
     (probation === undefined || hasNumbers(probation, 'time', 'share')),
   drained: ({ report }) => isDrainReport(report),
   dying: () => true,

@@ -2,7 +2,8 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { GracefulUpgradeError } from '../../lib/errors.js'
 import plugin, { serverOptions } from '../../lib/index.js'
-import { defaultOptions, optionsOfEnvironment, refuseSupervision, resolveOptions } from '../../lib/options.js'
+import { refuseSupervision } from '../../lib/options/supervised.js'
+import { defaultOptions, optionsOfEnvironment, resolveOptions } from '../../lib/options.js'
 import { application } from '../../lib/process/this-process.js'
 
 const code = 'GRACEFUL_UPGRADE_INVALID_OPTION'
@@ -14,6 +15,8 @@ t.test('without options the defaults count', async t => {
     pollInterval: 500,
     drainTimeout: 30_000,
     closeTimeout: 10_000,
+    closeDelay: 0,
+    close: false,
     readyTimeout: 60_000,
     claimTimeout: 5_000,
     check: false,

@@ -24,7 +24,7 @@ t.test('what is one per process follows the instance that came first, also when 
   t.throws(() => application.log, /no instance/)
   const first = add('first', { closeTimeout: 1, drainTimeout: 10 })
   add('second', { closeTimeout: 2, drainTimeout: 20 })
-  t.equal(application.endTimeout, 21)
+  t.same(application.times, { closeDelay: 0, endTimeout: 21 })
   application.remove(first.instance)
   t.equal(application.options.closeTimeout, 1)
   t.equal(application.log, first.instance.app.log)

@@ -14,10 +14,16 @@ function setUp(code: 0 | 1 = 0) {
     options: { ...defaultOptions, probation: 30_000 },
     connections: () => 'counted',
     report: () => report,
+    isClosing: false,
     async end(reason: string, how: { relay?: unknown } | undefined) {
       calls.push(`end ${reason}${how?.relay === relay ? ' with relay' : ''}`)
       return code
-    }
+    },
+    close: (onDrain: () => void) => {
+      onDrain()
+      return application.end('close', undefined)
+    },
+    hurry: () => calls.push('hurry') > 0
   }
   const open = [{ key: 'tcp::3000', bound: '0.0.0.0:3000', fd: 9 }]
   const upgrading = (value: boolean) => calls.push(`upgrading ${value}`)

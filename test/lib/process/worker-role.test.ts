@@ -3,11 +3,13 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { createDeferred } from '../../../lib/deferred.js'
 import type { Relay } from '../../../lib/handover/offer.js'
-import { defaultOptions, type ResolvedOptions } from '../../../lib/options.js'
+import type { ResolvedOptions } from '../../../lib/options/given.js'
+import { defaultOptions } from '../../../lib/options.js'
 import type { Parent } from '../../../lib/process/parent.js'
 import { createTeamHere } from '../../../lib/process/team-here.js'
 import { createWorkerRole } from '../../../lib/process/worker-role.js'
 import type { Inheritance } from '../../../lib/protocol/inheritance.js'
+import type { EndTimes } from '../../../lib/protocol/messages.js'
 import { createOwnListeners } from '../../../lib/signals/own-listeners.js'
 import { signalSpread } from '../../../lib/signals/signal-listeners.js'
 import { playHost } from '../../helper/play/host.ts'
@@ -22,13 +24,13 @@ function playParent() {
   const parent = Object.assign(new EventEmitter(), {
     isConnected: () => state.isConnected,
     keepAlive: (value: boolean) => void said.push(`hold ${value}`),
-    publish: ({ key }: { key: string }, _handle: unknown, endTimeout: number) =>
+    publish: ({ key }: { key: string }, _handle: unknown, { endTimeout }: EndTimes) =>
       void said.push(`publish ${key} ${endTimeout}`),
     withdraw: ({ key }: { key: string }) => void said.push(`withdraw ${key}`),
     asks: async (request: string) => void said.push(`asks ${request}`),
     unchecked: ({ outcome }: { outcome: string }) => void said.push(`unchecked: ${outcome}`),
     erred: () => void said.push('erred'),
-    ready: (unclaimed: readonly string[], published: readonly string[], endTimeout: number) =>
+    ready: (unclaimed: readonly string[], published: readonly string[], { endTimeout }: EndTimes) =>
       void said.push(`ready ${unclaimed} ${published} ${endTimeout}`),
     dying: () => void said.push('dying'),
     leaving: () => void said.push('leaving'),
