@@ -111,7 +111,7 @@ export function createApplication(listeners: Listeners, own: OwnListeners): Appl
     close,
     hurry: delay.skip,
     async drainBeforeClose(instance) {
-      await delayed
+      if (delayed !== undefined) await delayed
       await instance.drain(wayOut?.departure ?? byItself(this.siblings))
       await wayOut?.drained // it may have begun meanwhile
     },
