@@ -91,3 +91,11 @@ t.test('a signal for it is one for its process, and an upgrade is told to its li
   here.upgrading(true)
   t.same(calls, ['kill 42 SIGUSR2', 'upgrading true'])
 })
+
+t.test('a second signal is passed on to its application, and status says that it closes', async t => {
+  const { here, calls, application } = setUp()
+  application.isClosing = true
+  t.match(here.processes(), [{ state: 'closing' }])
+  t.ok(here.hurry())
+  t.same(calls, ['hurry'])
+})

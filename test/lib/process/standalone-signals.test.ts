@@ -42,6 +42,15 @@ t.test('a signal closes, a second one ends all at once', async t => {
   t.equal(await host.exited, 1)
 })
 
+t.test('a second signal that only skips a delay ends nothing', t => {
+  const { host, calls, state } = play()
+  host.emit('SIGTERM', 'SIGTERM')
+  state.lingers = true
+  host.emit('SIGINT', 'SIGINT')
+  t.same(calls, ['close SIGTERM', 'hurry'])
+  t.end()
+})
+
 t.test('remove() leaves nothing behind', t => {
   const { host, signals } = play()
   t.match(host.listening(), { SIGTERM: 1, SIGINT: 1, uncaughtException: 1, exit: 1 })

@@ -682,3 +682,47 @@ t.test('one on probation that is told to end with all others does so', async t =
   t.same(worker.calls, ['end: close'])
   t.same(worker.heard.slice(3), ['over', 'upgrading false'], 'its files go with it')
 })
+
+t.test('with closeDelay it serves on until the master says so again, not by a signal of its own', async t => {
+  const worker = play({ closeDelay: 600_000 })
+  worker.serve()
+  worker.parent.emit('close', null)
+  t.ok(worker.application.isClosing)
+  worker.host.emit('SIGINT', 'SIGINT')
+  t.ok(worker.application.isClosing, 'the master counts them')
+  t.notOk(worker.said.includes('draining'))
+  worker.parent.emit('close', null)
+  t.same(worker.calls, ['end: close'])
+  t.ok(worker.said.includes('draining'), 'so that the next signal is none to skip a delay')
+})
+
+t.test('who alone has got the signal skips it by another one; npm may have passed on the same', async t => {
+  const worker = play({ closeDelay: 600_000 })
+  worker.serve()
+  worker.host.emit('SIGTERM', 'SIGTERM')
+  worker.host.emit('SIGTERM', 'SIGTERM')
+  t.ok(worker.application.isClosing)
+  worker.host.emit('SIGINT', 'SIGINT')
+  t.same(worker.calls, ['end: close'])
+})
+
+t.test('one of several that was to leave alone serves on like all others when all shall end', async t => {
+  const worker = play({ closeDelay: 600_000 }, { worker: 1, workers: 2 })
+  worker.serve()
+  worker.host.emit('SIGINT', 'SIGINT')
+  worker.parent.emit('close', 'SIGINT')
+  t.ok(worker.application.isClosing)
+  worker.parent.emit('close', null)
+  worker.ended.resolve(0)
+  t.equal(await worker.host.exited, 0)
+})
+
+t.test('where the master is lost meanwhile nobody could skip it any more: it is over', t => {
+  const worker = play({ closeDelay: 600_000 })
+  worker.serve()
+  worker.parent.emit('close', null)
+  worker.lose()
+  t.same(worker.calls, ['end: close'])
+  t.notOk(worker.isAlone())
+  t.end()
+})
