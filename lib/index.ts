@@ -5,12 +5,9 @@ import type { ConnectionCounts } from './connections/state.js'
 import type { Status } from './control/messages.js'
 import { drainBeforeClose, onCloseCalled, serverOption } from './internals/fastify.js'
 import { createKeeper, type Keeper } from './kept/keep.js'
-import {
-  type GracefulUpgradeOptions,
-  optionsOfEnvironment,
-  refuseSupervision,
-  resolveOptions
-} from './options.js'
+import type { GracefulUpgradeOptions } from './options/given.js'
+import { refuseSupervision } from './options/supervised.js'
+import { optionsOfEnvironment, resolveOptions } from './options.js'
 import type { DrainHook } from './process/drain-hooks.js'
 import { createInstance } from './process/instance.js'
 import * as thisProcess from './process/this-process.js'
@@ -25,18 +22,31 @@ export type { DrainReason, DrainReport } from './drain/report.js'
 export { type ErrorCode, GracefulUpgradeError } from './errors.js'
 export type { KeepableConnection, KeepableRequest, KeepOptions } from './kept/keep.js'
 export type { Kept } from './kept/kept.js'
-export type { GracefulUpgradeOptions } from './options.js'
+export type { GracefulUpgradeOptions } from './options/given.js'
 export type { DrainHook } from './process/drain-hooks.js'
 export type { UpgradeResult } from './protocol/upgrade-result.js'
 
 /** What a generation is doing, as `fastify.gracefulUpgrade.state` tells it. */
-export type GracefulUpgradeState = 'starting' | 'probation' | 'serving' | 'upgrading' | 'draining' | 'closed'
+export type GracefulUpgradeState =
+  | 'starting'
+  | 'probation'
+  | 'serving'
+  | 'upgrading'
+  | 'closing'
+  | 'draining'
+  | 'closed'
 
 /** The decorator `fastify.gracefulUpgrade`. */
 export interface GracefulUpgrade extends Keeper {
   /** The number of this run of the application's code: 1, 2, 3 … */
   readonly generation: number
+  /** 'closing': a signal has ended it, and it serves on for `closeDelay`. */
   readonly state: GracefulUpgradeState
+  /**
+   * What a readiness probe answers: whether requests shall come. Not before it listens, and not from when a signal ends it, so as soon as
+   * `closeDelay` begins, or `app.close()` does; but in every moment of an upgrade, in both generations.
+   */
+  readonly isReady: boolean
   /**
    * Which worker of this generation this process is, from 0 on; one that takes another's place has the same. 0 where there
    * is only one.
@@ -145,6 +155,9 @@ const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyIn
     get state() {
       return instance.state === 'serving' ? thisProcess.servingState() : instance.state
     },
+    get isReady() {
+      return thisProcess.isReady(instance)
+    },
     worker: thisProcess.team.worker,
     get workers() {
       return thisProcess.team.workers
@@ -164,7 +177,7 @@ const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyIn
 
   thisProcess.add(instance)
   app.addHook('onReady', async () => {
-    onCloseCalled(app, thisProcess.closeCalled)
+    onCloseCalled(app, () => thisProcess.closeCalled(instance))
     drainBeforeClose(app, () => thisProcess.application.drainBeforeClose(instance))
     thisProcess.booted(instance)
   })

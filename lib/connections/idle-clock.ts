@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import { timeLeft } from '../internals/socket-timer.js'
-import { longestTime } from '../options.js'
+import { longestTime } from '../options/kinds.js'
 import { type Clock, connectionOf, knownConnection } from './connection.js'
 
 /** Ends are rounded up to so many milliseconds: timers of different times have a list each, and few lists are fast ones. */

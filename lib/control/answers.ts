@@ -1,7 +1,7 @@
 import { GracefulUpgradeError } from '../errors.js'
 import type { Log } from '../log.js'
 import type { Master } from '../master/master.js'
-import type { ResolvedOptions } from '../options.js'
+import type { ResolvedOptions } from '../options/given.js'
 import type { Inquire } from '../protocol/inquire.js'
 import type { Status } from './messages.js'
 import { reload } from './reload.js'

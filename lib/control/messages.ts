@@ -14,7 +14,8 @@ export interface GenerationStatus {
   readonly generation: number
   /** Null if it could not be started. */
   readonly pid: number | null
-  readonly state: 'booting' | 'probation' | 'serving' | 'draining'
+  /** 'closing': a signal has ended it, and it serves on for `closeDelay`. */
+  readonly state: 'booting' | 'probation' | 'serving' | 'closing' | 'draining'
   /** For how long it has been in this state, in milliseconds. */
   readonly ms: number
   /** Of all its instances and workers; null where it doesn't answer in time. */
@@ -30,7 +31,7 @@ export interface WorkerStatus {
   /** From 0 on. */
   readonly worker: number
   readonly pid: number
-  readonly state: 'booting' | 'probation' | 'serving' | 'draining'
+  readonly state: GenerationStatus['state']
   /** How often this place was taken by a new process since the generation began. */
   readonly restarts: number
   /** Null where it doesn't answer in time. */

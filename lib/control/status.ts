@@ -42,15 +42,17 @@ type Told = Omit<GenerationEntry, 'generation'> & {
 }
 
 export async function tellGeneration({ generation, state, since }: Told): Promise<GenerationStatus> {
+  const processes = generation.processes()
+  const isClosing = processes.some(each => each.state === 'closing')
   const [connections, workers, held] = await Promise.all([
     generation.connections(),
-    Promise.all(generation.processes().map(tellWorker)),
+    Promise.all(processes.map(tellWorker)),
     heldUpBy(generation)
   ])
   return {
     generation: generation.number,
     pid: mainPid(generation) || null,
-    state,
+    state: isClosing ? 'closing' : state,
     ms: Math.round(now() - since),
     connections,
     ...(held.length > 0 && { heldUpBy: held }),

@@ -4,7 +4,7 @@ import { idleTimeLeft, stopClock } from '../connections/idle-clock.js'
 import { silenceRequestTimeout } from '../internals/request-timeout.js'
 import { connectionHandle, stopHandle } from '../internals/socket.js'
 import type { ListenerAddress } from '../listeners/address.js'
-import { longestTime } from '../options.js'
+import { longestTime } from '../options/kinds.js'
 import type { ConnectionOffer, OfferAnswer, Relay } from './offer.js'
 
 /** The way that connections take to another process. */

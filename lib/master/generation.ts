@@ -24,7 +24,8 @@ export interface GenerationProcess {
   /** From 0 on; one that takes another's place has the same. */
   readonly worker: number
   readonly pid: number
-  readonly state: 'booting' | 'probation' | 'serving' | 'draining'
+  /** 'closing': it serves on for `closeDelay`, and drains then. */
+  readonly state: 'booting' | 'probation' | 'serving' | 'closing' | 'draining'
   /** How often this place was taken by a new process since the generation began. */
   readonly restarts: number
   /** Of all its instances; null where it doesn't say so in time. */
@@ -106,6 +107,8 @@ export interface Generation {
    * Resolves when it has ended.
    */
   close(signal: NodeJS.Signals | null): Promise<Ending>
+  /** A second signal after `close()`: it drains at once. @returns whether its `closeDelay` was under way */
+  hurry(): boolean
   /** Sends it a signal, if it has not ended. */
   signal(signal: NodeJS.Signals): void
   /** Ends it at once. */

@@ -55,6 +55,8 @@ export interface Master {
   readonly relay: RelayFrom
   /** Drains and ends every generation; resolves with the exit code of the one that served. Idempotent. */
   close(signal: NodeJS.Signals | null): Promise<number>
+  /** A second signal after `close()`: all drain at once. @returns whether a `closeDelay` was under way */
+  hurry(): boolean
   /** The application in this process has closed itself: an upgrade under way is given up. */
   abandon(): void
   /** Ends every child process at once. */
@@ -120,6 +122,7 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
     balance: () => ({ moved: 0, closed: 0, ...team?.balanced }),
     relay,
     close,
+    hurry,
     abandon,
     kill
   }
@@ -242,6 +245,11 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
     events.emit('closing')
     closing.closeAll() // in this order: what it calls may ask for an upgrade
     return closing.phase.done
+  }
+
+  function hurry(): boolean {
+    const generations = isClosing() ? roster.list().map(({ generation }) => generation) : []
+    return generations.map(generation => generation.hurry()).includes(true)
   }
 
   function abandon(): void {

@@ -6,6 +6,7 @@ import type { ConnectionOffer, OfferAnswer } from '../handover/offer.js'
 import { createOfferChannel } from '../handover/offer-channel.js'
 import type { TicketKeys } from '../handover/session-tickets.js'
 import type { RawHandle } from '../internals/raw-handle.js'
+import type { EndTimes } from '../protocol/end-times.js'
 import { typeOf } from '../protocol/envelope.js'
 import type { MasterMessage } from '../protocol/messages.js'
 import type { ProbationTerms } from '../protocol/probation.js'
@@ -22,8 +23,8 @@ type Life =
   | { readonly name: 'booting' }
   | {
       readonly name: 'listening'
-      /** So long its end may take, in milliseconds. */
-      readonly endTimeout: number
+      /** How long its end may take. */
+      readonly times: EndTimes
       /** What has become of its connections, once it has drained. */
       readonly report: DrainReport | null
     }
@@ -50,6 +51,8 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
   let probation: ProbationTerms | undefined
   let life: Life = { name: 'booting' }
   let state: GenerationProcess['state'] = 'booting'
+  /** It has said so. */
+  let drains = false
   const startUp = watchStartUp(child, {
     name: nameOfStart(start),
     readyTimeout,
@@ -58,6 +61,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
 
   channel.hear(onMessage)
   void gone.then(() => {
+    if (state === 'closing') state = 'draining'
     offers.close('unavailable')
     questions.over()
   })
@@ -104,8 +108,14 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       return { ...ending, report: life.name === 'listening' ? life.report : null }
     },
     close(signal) {
-      state = 'draining'
+      state = lingers() ? 'closing' : 'draining'
       return end({ type: 'close', signal })
+    },
+    hurry() {
+      if (state !== 'closing') return false
+      state = 'draining'
+      send({ type: 'close', signal: null })
+      return true
     },
     adopt: offers.offer,
     share: questions.share,
@@ -121,7 +131,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       return log.warn({ generation: number, type: typeOf(message) }, 'unknown message of a worker')
     switch (said.type) {
       case 'listener':
-        if (said.endTimeout !== undefined) listens(said.endTimeout)
+        if (said.endTimeout !== undefined) listens(said.endTimeout, said.closeDelay)
         if (!held.hold(said.listener, handle))
           log.warn({ generation: number, listener: said.listener }, 'listener arrived without its socket')
         return
@@ -135,7 +145,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       case 'ready': {
         const lost = held.missing(said.published ?? [])
         if (lost.length > 0) return startUp.fail(noDescriptorFor(lost))
-        listens(said.endTimeout)
+        listens(said.endTimeout, said.closeDelay)
         unclaimed = said.unclaimed
         probation = said.probation
         return startUp.succeed(unclaimed)
@@ -146,7 +156,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       case 'dying':
         return dying.resolve()
       case 'draining':
-        return draining.resolve()
+        return onDraining()
       case 'leaving':
         return leaving.resolve()
       case 'offer':
@@ -177,8 +187,19 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
     }
   }
 
-  function listens(endTimeout: number): void {
-    life = { report: null, ...life, name: 'listening', endTimeout: endTimeout + exitTime }
+  function listens(endTimeout: number, closeDelay = 0): void {
+    life = { report: null, ...life, name: 'listening', times: { endTimeout, closeDelay } }
+  }
+
+  /** Whether it serves on for a while when it is told to close. */
+  function lingers(): boolean {
+    return life.name === 'listening' && (life.times.closeDelay ?? 0) > 0 && state !== 'draining' && !drains
+  }
+
+  function onDraining(): void {
+    drains = true
+    if (state === 'closing') state = 'draining'
+    draining.resolve()
   }
 
   function giveKeys(ticketKeys: readonly TicketKeys[]): void {
@@ -208,7 +229,8 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       child.kill('SIGKILL')
       return ended
     }
-    const { endTimeout: ms } = life
+    const { endTimeout, closeDelay = 0 } = life.times
+    const ms = endTimeout - (message.type === 'close' ? 0 : closeDelay) + exitTime
     send(message)
     const timer = setTimeout(() => {
       log.error({ ...name, ms }, 'generation does not end, killing it')

@@ -7,8 +7,11 @@ import { holdUpsOf } from '../drain/hold-ups.js'
 import type { DrainReason, DrainReport } from '../drain/report.js'
 import type { Relay } from '../handover/offer.js'
 import type { Listeners } from '../listeners/listeners.js'
-import { defaultOptions, type ResolvedOptions } from '../options.js'
+import type { ResolvedOptions } from '../options/given.js'
+import { defaultOptions } from '../options.js'
+import type { EndTimes } from '../protocol/end-times.js'
 import type { OwnListeners } from '../signals/own-listeners.js'
+import { createCloseDelay } from './close-delay.js'
 import { createDeparture, type Departure } from './departure.js'
 import type { Instance } from './instance.js'
 import { beginWayOut, serversOf, type WayOut } from './way-out.js'
@@ -29,8 +32,10 @@ export interface Application {
   /** Of the instance that came first, also when it is closed: what is one per process follows its options. */
   readonly options: ResolvedOptions
   readonly log: FastifyBaseLogger
-  /** Longest time that `end()` takes, in milliseconds: the longest drain of its instances, and what comes after. */
-  readonly endTimeout: number
+  /** How long its end may take. */
+  readonly times: Required<EndTimes>
+  /** A signal has ended it, and it serves on for `closeDelay`. */
+  readonly isClosing: boolean
   /** Whether `end()` has been called. */
   readonly ending: boolean
   /** Where the connections of an instance go that closes itself, while other workers serve on; undefined where there are none. */
@@ -49,8 +54,15 @@ export interface Application {
    */
   end(reason: DrainReason, how?: Ending): Promise<0 | 1>
   /**
+   * What a signal asks for: it serves on for `closeDelay`, if anything listens, and ends then as by `end('close')`. Idempotent.
+   * @param onDrain called when the drain begins, if it hasn't
+   */
+  close(onDrain?: () => void): Promise<0 | 1>
+  /** A second signal: no delay any more. @returns whether one was under way */
+  hurry(): boolean
+  /**
    * `close()` of an instance, whoever calls it: by itself it drains; while the process ends, or makes way for the next
-   * generation, it joins in that, and waits like `end()` for the last request of all.
+   * generation, it joins in that, and waits like `end()` for the last request of all; so it does where the end has yet to begin.
    */
   drainBeforeClose(instance: Instance): Promise<void>
   /** What has become of its connections, once all drains are over. */
@@ -62,6 +74,11 @@ export function createApplication(listeners: Listeners, own: OwnListeners): Appl
   let first: Instance | undefined
   /** Of the whole application, once it has begun. */
   let wayOut: WayOut | undefined
+  const delay = createCloseDelay(() => [
+    ...new Set([...serversOf(listeners), ...[...instances].flatMap(instance => instance.servers())])
+  ])
+  /** A signal has ended it: resolves when the delay is over. */
+  let delayed: Promise<WayOut> | undefined
 
   return {
     instances,
@@ -72,10 +89,11 @@ export function createApplication(listeners: Listeners, own: OwnListeners): Appl
     get log() {
       return log()
     },
-    get endTimeout() {
-      return (
-        Math.max(...[...instances].map(({ options }) => options.drainTimeout), 0) + options().closeTimeout
-      )
+    get times() {
+      return times()
+    },
+    get isClosing() {
+      return delay.isUnderWay
     },
     get ending() {
       return wayOut !== undefined
@@ -85,13 +103,17 @@ export function createApplication(listeners: Listeners, own: OwnListeners): Appl
     add(instance) {
       if (instances.size === 0 && wayOut === undefined) first = instance
       instances.add(instance)
+      if (instance.options.close !== false) own.holdAll()
     },
     remove(instance) {
       instances.delete(instance)
       own.somethingEnded()
     },
     end,
+    close,
+    hurry: delay.skip,
     async drainBeforeClose(instance) {
+      if (delayed !== undefined) await delayed
       await instance.drain(wayOut?.departure ?? byItself(this.siblings))
       await wayOut?.drained // it may have begun meanwhile
     },
@@ -116,15 +138,52 @@ export function createApplication(listeners: Listeners, own: OwnListeners): Appl
     return first.app.log
   }
 
-  function end(reason: DrainReason, { relay, isUrgent, onDrained }: Ending = {}): Promise<0 | 1> {
-    if (wayOut === undefined) {
-      const leaving = { instances: [...instances], listeners, own, options: options(), log: log() }
-      wayOut = beginWayOut(createDeparture(reason, relay, isUrgent), leaving, onDrained)
-      return wayOut.ended
+  function times(): Required<EndTimes> {
+    const { closeTimeout, closeSignals, closeDelay: asked } = options()
+    const drainTimeout = Math.max(...[...instances].map(({ options }) => options.drainTimeout), 0)
+    const closeDelay = closeSignals === false ? 0 : asked
+    return { closeDelay, endTimeout: closeDelay + drainTimeout + closeTimeout }
+  }
+
+  function close(onDrain = () => {}): Promise<0 | 1> {
+    const { closeDelay } = times()
+    const lingers = closeDelay > 0 && isListening()
+    if (wayOut === undefined && (delayed !== undefined || lingers)) {
+      delayed ??= linger(closeDelay, onDrain)
+      return delayed.then(({ ended }) => ended)
     }
+    const ended = end('close')
+    onDrain()
+    return ended
+  }
+
+  /** What has begun by its end may be an upgrade, which shall stay one. */
+  async function linger(closeDelay: number, onDrain: () => void): Promise<WayOut> {
+    const over = delay.begin(closeDelay)
+    if (delay.isUnderWay) log().info({ closeDelay }, 'serving on for closeDelay, a second signal skips it')
+    await over
+    if (wayOut !== undefined) return wayOut
+    const begun = begin('close')
+    onDrain()
+    return begun
+  }
+
+  function isListening(): boolean {
+    return serversOf(listeners).some(({ listening }) => listening)
+  }
+
+  function end(reason: DrainReason, how?: Ending): Promise<0 | 1> {
+    delay.skip()
+    if (wayOut === undefined) return begin(reason, how).ended
     const { departure, ended } = wayOut
     departure.askedAgain(reason)
     if (reason === 'close') for (const instance of instances) void instance.drain(departure)
     return ended
+  }
+
+  function begin(reason: DrainReason, { relay, isUrgent, onDrained }: Ending = {}): WayOut {
+    const leaving = { instances: [...instances], listeners, own, options: options(), log: log() }
+    wayOut = beginWayOut(createDeparture(reason, relay, isUrgent), leaving, onDrained)
+    return wayOut
   }
 }

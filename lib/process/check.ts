@@ -3,7 +3,7 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import type { CheckRequest } from '../check.js'
 import { now } from '../clock.js'
 import { createDeferred } from '../deferred.js'
-import type { ResolvedOptions } from '../options.js'
+import type { ResolvedOptions } from '../options/given.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
 
 /** So much of an answer is told. */

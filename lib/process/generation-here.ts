@@ -1,9 +1,8 @@
 import { createDeferred } from '../deferred.js'
-import type { DrainReason } from '../drain/report.js'
 import type { Relay } from '../handover/offer.js'
 import { readTicketKeys } from '../handover/session-tickets.js'
 import type { Listeners } from '../listeners/listeners.js'
-import type { Ending, Generation } from '../master/generation.js'
+import type { Ending, Generation, GenerationProcess } from '../master/generation.js'
 import { createMeter } from '../master/meter.js'
 import type { Application } from './application.js'
 import type { Beside } from './beside.js'
@@ -38,7 +37,7 @@ export function generationHere(
   return {
     number,
     isHere: true,
-    processes: () => [{ ...self, state: application.ending ? 'draining' : 'serving' }],
+    processes: () => [{ ...self, state: state() }],
     ready: checked.then(() => []),
     ended: ended.promise,
     dying: new Promise(() => {}), // the process ends with it
@@ -63,19 +62,24 @@ export function generationHere(
     async retire(isUrgent) {
       if (beside.role !== undefined) await beside.over()
       onRetire()
-      const ending = await end('upgrade', isUrgent)
-      return { ...ending, report: application.report() }
+      const over = application.end('upgrade', { relay, isUrgent })
+      draining.resolve()
+      return { ...(await whenOver(over)), report: application.report() }
     },
-    close: () => end('close'),
+    close: () => whenOver(application.close(draining.resolve)),
+    hurry: application.hurry,
     adopt: takeInto(application, listeners), // of one that was on probation, and is taken back
     signal: signal => void host.kill(pid, signal),
     kill() {}, // who asks for it ends the process
     release() {}
   }
 
-  async function end(reason: DrainReason, isUrgent?: boolean): Promise<Ending> {
-    const over = application.end(reason, { relay, isUrgent })
-    draining.resolve()
+  function state(): GenerationProcess['state'] {
+    if (application.ending) return 'draining'
+    return application.isClosing ? 'closing' : 'serving'
+  }
+
+  async function whenOver(over: Promise<0 | 1>): Promise<Ending> {
     const ending = { code: await over, signal: null }
     ended.resolve(ending)
     return ending

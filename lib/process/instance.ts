@@ -6,10 +6,10 @@ import { connectionsOf, countConnections, markAsFront } from '../connections/con
 import { followSessions } from '../connections/http2-sessions.js'
 import type { ConnectionCounts } from '../connections/state.js'
 import { drain } from '../drain/drain.js'
-import type { DrainReport } from '../drain/report.js'
+import type { DrainReason, DrainReport } from '../drain/report.js'
 import { keptBy } from '../kept/kept.js'
 import type { Listeners } from '../listeners/listeners.js'
-import type { ResolvedOptions } from '../options.js'
+import type { ResolvedOptions } from '../options/given.js'
 import type { Departure } from './departure.js'
 import { createDrainHooks, type DrainHook } from './drain-hooks.js'
 
@@ -18,6 +18,8 @@ export interface Instance {
   readonly app: FastifyInstance
   readonly options: ResolvedOptions
   readonly state: 'starting' | 'serving' | 'draining' | 'closed'
+  /** Why it drains, once it does; it may turn from 'upgrade' to 'close'. */
+  readonly drainReason: DrainReason | undefined
   /** Aborted when the drain begins; its reason is 'upgrade' or 'close'. */
   readonly signal: AbortSignal
   /**
@@ -33,6 +35,8 @@ export interface Instance {
   onServe(servesAlone: Promise<void>, hook: () => unknown): () => void
   /** Whether the application has finished booting it. */
   booted: boolean
+  /** Whether anybody has called its `close()`. */
+  isCloseCalled: boolean
   servers(): readonly Server[]
   /** The application says that it serves, also where its server doesn't listen: another one in front feeds it then. */
   declareReady(): void
@@ -77,6 +81,10 @@ export function createInstance(
     onDrain: hooks.add,
     onServe,
     booted: false,
+    isCloseCalled: false,
+    get drainReason() {
+      return leaving?.departure.reason
+    },
     servers,
     declareReady,
     connections: () => countConnections(servers().map(connectionsOf)),

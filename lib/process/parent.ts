@@ -12,6 +12,7 @@ import type { Judge } from '../master/generation.js'
 import { createPending } from '../pending.js'
 import { type ChannelEnd, openChannel } from '../protocol/channel.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
+import type { EndTimes } from '../protocol/end-times.js'
 import type { Inquire } from '../protocol/inquire.js'
 import type { WorkerMessage } from '../protocol/messages.js'
 import type { ProbationTerms, Tally } from '../protocol/probation.js'
@@ -41,18 +42,18 @@ export interface Parent
   keepAlive(value: boolean): void
   /**
    * Gives the master a listener to hold.
-   * @param endTimeout how long the end of this process may take from now on, in milliseconds
+   * @param times how long the end of this process may take from now on
    */
-  publish(listener: Listener, handle: RawHandle, endTimeout: number): void
+  publish(listener: Listener, handle: RawHandle, times: EndTimes): void
   withdraw(listener: Listener): void
   /** Resolves when the master has been told, or can't be any more: what is asked may stop this process for ever. */
   asks(request: string): Promise<void>
   unchecked(failure: CheckFailure): void
-  /** @param endTimeout as in `publish()` */
+  /** @param times as in `publish()` */
   ready(
     unclaimed: readonly string[],
     published: readonly string[],
-    endTimeout: number,
+    times: EndTimes,
     probation: ProbationTerms
   ): void
   /** A request was answered with 5xx, while two generations serve. */
@@ -102,17 +103,17 @@ export function connectParent(
   const events: Parent = Object.assign(new EventEmitter(), {
     isConnected: channel.isOpen,
     keepAlive: channel.keepAlive,
-    publish: ({ server, ...listener }: Listener, handle: RawHandle, endTimeout: number) =>
-      send({ type: 'listener', listener, endTimeout }, handle),
+    publish: ({ server, ...listener }: Listener, handle: RawHandle, times: EndTimes) =>
+      send({ type: 'listener', listener, ...times }, handle),
     withdraw: ({ key }: Listener) => send({ type: 'unlisten', key }),
     asks: (request: string) => tell({ type: 'asks', request }),
     unchecked: (failure: CheckFailure) => send({ type: 'unchecked', failure }),
     ready: (
       unclaimed: readonly string[],
       published: readonly string[],
-      endTimeout: number,
+      times: EndTimes,
       probation: ProbationTerms
-    ) => send({ type: 'ready', unclaimed, published, endTimeout, probation }),
+    ) => send({ type: 'ready', unclaimed, published, ...times, probation }),
     erred: () => send({ type: 'erred' }),
     dying: () => send({ type: 'dying' }),
     leaving: () => send({ type: 'leaving' }),

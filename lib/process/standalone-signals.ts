@@ -19,7 +19,7 @@ export interface StandaloneSignals {
 
 export interface StandaloneSignalHandlers {
   /** There is none before its signals are installed: it may start a worker at once. */
-  master(): Pick<Master, 'close' | 'kill' | 'abandon'>
+  master(): Pick<Master, 'close' | 'hurry' | 'kill' | 'abandon'>
   /** Whether this process is the one that serves. */
   isServing(): boolean
 }
@@ -40,7 +40,8 @@ export function installStandaloneSignals(
   function closeOn(signals: readonly NodeJS.Signals[], errors: boolean) {
     const { hasRaised } = own
     const close = (signal: NodeJS.Signals | null) => master().close(signal)
-    return onClose({ signals, errors, log, close, onSecond: () => master().kill(), hasRaised }, host)
+    const hurry = () => master().hurry()
+    return onClose({ signals, errors, log, close, hurry, onSecond: () => master().kill(), hasRaised }, host)
   }
 
   function stop(): void {

@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../options.js'
+import type { ResolvedOptions } from '../options/given.js'
 import type { ProbationTerms } from '../protocol/probation.js'
 
 /** What this generation wants of its probation. */

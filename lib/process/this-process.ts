@@ -110,9 +110,16 @@ function isServing(): boolean {
 }
 
 /** Of an instance that serves. */
-export function servingState(): 'serving' | 'upgrading' | 'probation' {
+export function servingState(): 'serving' | 'upgrading' | 'probation' | 'closing' {
+  if (application.isClosing) return 'closing'
   if (beside.role === undefined) return listeners.isUpgrading() ? 'upgrading' : 'serving'
   return beside.role === 'candidate' ? 'probation' : 'serving'
+}
+
+/** Whether an instance wants requests: its connections move to another generation, or they don't have to. */
+export function isReady(instance: Instance): boolean {
+  if (instance.state === 'serving') return !application.isClosing
+  return instance.state === 'draining' && instance.drainReason === 'upgrade'
 }
 
 /** Asks whoever is the master for an upgrade. */
@@ -160,7 +167,8 @@ export function booted(instance: Instance): void {
 }
 
 /** `close()` of any instance, which the hook of any other may wait for. */
-export function closeCalled(): void {
+export function closeCalled(closed: Instance): void {
+  closed.isCloseCalled = true
   for (const instance of application.instances) instance.closeCalled()
 }
 

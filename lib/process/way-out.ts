@@ -6,7 +6,7 @@ import { drain } from '../drain/drain.js'
 import { type DrainReport, sumReports } from '../drain/report.js'
 import { wholeTurn } from '../event-loop.js'
 import type { Listeners } from '../listeners/listeners.js'
-import type { ResolvedOptions } from '../options.js'
+import type { ResolvedOptions } from '../options/given.js'
 import type { OwnListeners } from '../signals/own-listeners.js'
 import type { Departure } from './departure.js'
 import type { Instance } from './instance.js'
@@ -69,12 +69,15 @@ export function beginWayOut(
     const { closeTimeout } = options
     own.somethingEnded()
     await onDrained?.()
-    const lastGone = releaseWhenGone([...owned, ...others], own)
+    // What closes the application itself may take its listeners off; what that leaves comes behind it.
+    const closes = instances.some(({ options }) => options.close !== false)
+    const lastGone = closes ? () => performance.now() : releaseWhenGone([...owned, ...others], own)
     const closing = Promise.all([...instances.map(closeInstance), ...others.map(closeServer)])
     // Detached connections may hold a server open until the drain's own deadline.
     const left = Math.max(deadline - performance.now(), 0) + closeTimeout
     try {
       await withTimeout(closing, left, `onClose hooks took longer than closeTimeout (${closeTimeout} ms)`)
+      if (closes) own.release()
     } finally {
       own.allEnded()
       const reason = `the application's own listeners took longer than closeTimeout (${closeTimeout} ms)`
@@ -111,10 +114,19 @@ function releaseWhenGone(servers: readonly Server[], own: OwnListeners): () => n
 }
 
 /** `close()` waits for the boot, which may take as long as a database; nothing of it serves yet that would be lost. */
-async function closeInstance({ app, booted }: Instance): Promise<void> {
-  const closed = app.close()
-  if (booted) await closed
-  else closed.then(undefined, () => {})
+async function closeInstance(instance: Instance): Promise<void> {
+  const { app, booted } = instance
+  if (booted) return closeBooted(instance)
+  app.close().then(undefined, () => {})
+}
+
+/** `close` has nothing to do where somebody closes it already. It need not close the instance; and if it fails that is closed, too. */
+async function closeBooted({ app, options, isCloseCalled }: Instance): Promise<void> {
+  try {
+    if (options.close !== false && !isCloseCalled) await options.close()
+  } finally {
+    await app.close()
+  }
 }
 
 function closeServer(server: Server): Promise<void> {

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { isMovable } from '../connections/server-kind.js'
 import { GracefulUpgradeError } from '../errors.js'
 import { createTicketInheritance, readTicketKeys } from '../handover/session-tickets.js'
@@ -14,10 +13,8 @@ import { passSelfCheck } from './self-check.js'
 import { createSharer, nothingShared } from './sharer.js'
 import { takeInto } from './take.js'
 import { termsOf } from './terms.js'
+import { createWorkerEnd, type WorkerLife } from './worker-end.js'
 import { createWorkerSignals, type Installed } from './worker-signals.js'
-
-/** What it may take to tell the master something, in milliseconds: a master that is stopped hears nothing. */
-const reportTime = 1_000
 
 /** What a worker was born with. */
 export interface Birth {
@@ -54,20 +51,21 @@ export function createWorkerRole(
       return application.log
     }
   })
+  const life: WorkerLife = { phase: 'booting' }
+  const end = createWorkerEnd(processContext, life, {
+    parent,
+    host,
+    signals: () => signals,
+    installed: () => installed
+  })
   const signals = createWorkerSignals(
     processContext,
     {
       upgrade: () => parent.upgrade().then(undefined, () => {}), // the master logs it
-      leave,
-      close: error => (error === undefined ? end() : crash())
+      ...end
     },
     host
   )
-  /**
-   * 'probation': it serves what the generation before it gives; 'leaving': a signal has asked it alone to end, and it serves until another one takes its place; 'crashed' by an error:
-   * it ends, and another one takes its place; 'closing': the master has said that all shall end; 'orphaned': it has no master, and another worker is the master now.
-   */
-  let phase: 'booting' | 'probation' | 'serving' | 'leaving' | 'crashed' | 'closing' | 'orphaned' = 'booting'
   let installed: Installed | undefined
   /** Aborted from then on: a generation whose master is lost serves unchecked. */
   const served = new AbortController()
@@ -75,11 +73,11 @@ export function createWorkerRole(
   listeners.on('listening', publish)
   listeners.on('stopped', withdraw)
   listeners.on('listening', tickets.claim)
-  listeners.once('claimed', () => parent.keepAlive(phase === 'booting'))
+  listeners.once('claimed', () => parent.keepAlive(life.phase === 'booting'))
   void ready.then(async unclaimed => {
     await passSelfCheck(application, { onAsk: parent.asks, onFailure, over: served.signal })
     const published = listeners.open().map(({ key }) => key)
-    parent.ready(unclaimed, published, application.endTimeout, termsOf(application.options))
+    parent.ready(unclaimed, published, application.times, termsOf(application.options))
   })
   parent.on('ticketKeys', ticketKeys => {
     tickets.give(ticketKeys)
@@ -102,17 +100,17 @@ export function createWorkerRole(
   knowSiblings()
   parent.on('upgrading', value => listeners.upgrading(value))
   parent.on('share', (request, answer) => {
-    const isWanted = phase === 'serving' && !application.ending && application.options.handover !== false
+    const isWanted = life.phase === 'serving' && !application.ending && application.options.handover !== false
     void (isWanted ? sharer.share(request) : Promise.resolve(nothingShared)).then(answer)
   })
-  parent.once('retire', isUrgent => void retire(isUrgent))
-  parent.on('close', onCloseRequest)
+  parent.once('retire', isUrgent => void end.retire(isUrgent))
+  parent.on('close', end.closeAsAsked)
   parent.once('lost', onLost)
   const stopEarlyReload = signals.reloadWhileBooting()
 
   return {
     upgrade() {
-      if (phase !== 'booting' && !application.ending) return parent.upgrade()
+      if (life.phase !== 'booting' && !application.ending) return parent.upgrade()
       return Promise.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_NOT_SERVING'))
     },
     judge: parent.judge,
@@ -135,7 +133,7 @@ export function createWorkerRole(
 
   /** Where the one before it can't give connections, as over TLS, both accept. */
   function probe(): void {
-    phase = 'probation'
+    life.phase = 'probation'
     beside.probe({
       onErred: parent.erred,
       onCheckFailure: failure => void parent.judge('rollback', describeCheckFailure(failure)).catch(() => {})
@@ -147,8 +145,8 @@ export function createWorkerRole(
   }
 
   function serve(dropped?: readonly string[]): void {
-    const was = phase
-    phase = 'serving'
+    const was = life.phase
+    life.phase = 'serving'
     served.abort()
     parent.keepAlive(false)
     listeners.serve()
@@ -168,7 +166,7 @@ export function createWorkerRole(
 
   function installSignals(): void {
     if (!parent.isConnected()) return
-    if (phase !== 'booting') installed ??= signals.closeAndReload()
+    if (life.phase !== 'booting') installed ??= signals.closeAndReload()
     else if (inheritance.listeners.length === 0) installed ??= signals.closeWhileBooting()
   }
 
@@ -178,76 +176,14 @@ export function createWorkerRole(
     installed = undefined
   }
 
-  async function retire(isUrgent: boolean): Promise<void> {
-    if (beside.role !== undefined) await beside.over()
-    host.exit(await makeWay(lastWord, isUrgent))
-  }
-
-  /** Its siblings serve on, and so does the master: it says when this one can go. */
-  function leave(): boolean {
-    if (phase === 'leaving') return true
-    if (phase !== 'probation' && (phase !== 'serving' || team.workers === 1)) return false
-    phase = 'leaving'
-    parent.leaving()
-    return true
-  }
-
-  /** Where it is orphaned the others serve on, but no connection gets there. */
-  function end(): Promise<0 | 1> {
-    return application.end(phase === 'orphaned' ? 'upgrade' : 'close')
-  }
-
-  function crash(): Promise<0 | 1> {
-    phase = 'crashed'
-    parent.dying()
-    return makeWay()
-  }
-
-  /** Another one serves, or will: its connections go there. */
-  async function makeWay(onDrained?: () => Promise<void>, isUrgent?: boolean): Promise<0 | 1> {
-    const ended = application.end('upgrade', { relay: parent.offer, onDrained, isUrgent })
-    parent.draining()
-    const code = await ended
-    await tellReport()
-    return phase === 'crashed' ? 1 : code
-  }
-
-  /** The last request is answered: the application does now what it does at its end, which may be to exit. */
-  async function lastWord(): Promise<void> {
-    const { retireSignal } = application.options
-    if (retireSignal === false || signals.hasReceived(retireSignal)) return
-    await tellReport()
-    signals.tellOwn(retireSignal)
-  }
-
-  async function tellReport(): Promise<void> {
-    const report = application.report()
-    if (report !== null) await Promise.race([parent.drained(report), sleep(reportTime)])
-  }
-
-  /** The master passes on that all shall end. */
-  function onCloseRequest(signal: NodeJS.Signals | null): void {
-    application.siblings = undefined
-    listeners.share(false) // the last one removes the files
-    const was = phase
-    void beside.over()
-    if (was === 'probation') listeners.upgrading(false)
-    if (was !== 'crashed') phase = 'closing'
-    if (was === 'crashed') void application.end('close') // its own end has begun, but now nobody follows
-    if (was === 'leaving') return void application.end('close').then(host.exit)
-    if (installed !== undefined) installed.close(signal)
-    else if (application.instances.size === 0 && !application.ending) host.exit(0)
-    else void application.end('close').then(code => host.exit(code))
-  }
-
   /** Clients would wait in the master's queue for nobody; but who takes the place of a crashed one needs the socket. */
   function withdraw(listener: Listener): void {
-    if (phase !== 'crashed') parent.withdraw(listener)
+    if (life.phase !== 'crashed') parent.withdraw(listener)
   }
 
   function publish(listener: Listener): void {
     const handle = listeners.handle(listener)
-    if (handle !== undefined) parent.publish(listener, handle, application.endTimeout)
+    if (handle !== undefined) parent.publish(listener, handle, application.times)
   }
 
   /** The one that serves goes on alone: there is never no such generation, and never two. */
@@ -255,11 +191,9 @@ export function createWorkerRole(
     listeners.off('listening', publish)
     listeners.off('stopped', withdraw)
     listeners.upgrading(false) // whoever was to follow ends too, or follows already
-    if (phase === 'crashed') void application.end('close') // maybe nobody follows
-    if (phase === 'leaving') return void application.end('close').then(host.exit)
-    if (application.ending) return
-    const isNext = phase === 'booting' || phase === 'probation'
-    if (isNext && inheritance.succeeds === 'worker') return endWithoutMaster()
+    if (end.isLost()) return
+    const isNext = life.phase === 'booting' || life.phase === 'probation'
+    if (isNext && inheritance.succeeds === 'worker') return end.endWithoutMaster()
     standardError.replace(inheritance.standardError)
     if (isNext) serve()
     void beside.over()
@@ -271,16 +205,9 @@ export function createWorkerRole(
     onAlone()
   }
 
-  /** The one before it serves on; there must not be two. */
-  function endWithoutMaster(): void {
-    if (phase === 'booting') return host.exit(1)
-    void beside.over()
-    void application.end('close').then(() => host.exit(1))
-  }
-
   /** Of several workers one is the master now; there must not be several. It serves on, until it is told to end. */
   function beWithoutMaster(master: number): void {
-    phase = 'orphaned'
+    life.phase = 'orphaned'
     if (application.instances.size === 0) return
     application.log.error(
       { generation, worker: team.worker, master },

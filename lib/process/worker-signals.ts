@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { now } from '../clock.js'
 import type { Host } from '../signals/host.js'
 import { onClose } from '../signals/on-close.js'
 import { onReload } from '../signals/on-reload.js'
-import { hasNoListener, ours, passedOn, signalSpread } from '../signals/signal-listeners.js'
+import { echoTime, hasNoListener, ours, passedOn, signalSpread } from '../signals/signal-listeners.js'
 import { watchTerminal } from '../signals/terminal.js'
 import type { ProcessContext } from './role.js'
 
@@ -34,16 +35,21 @@ export interface WorkerSignalHandlers {
   leave(): boolean
   /** @param error it was not caught */
   close(error: Error | undefined): Promise<0 | 1>
+  /** A second signal: no delay any more. */
+  hurry(): void
 }
 
 export function createWorkerSignals(
   { application, own }: ProcessContext,
-  { upgrade, leave, close }: WorkerSignalHandlers,
+  { upgrade, leave, close, hurry }: WorkerSignalHandlers,
   host: Host
 ): WorkerSignals {
   const terminal = watchTerminal(() => {})
-  /** A signal may come through the master, and to all processes at once from a terminal or systemd: it counts once. */
-  const received = new Set<NodeJS.Signals>()
+  /**
+   * When each came first, by `clock.ts`. A signal may come through the master, and to all processes at once from a terminal or systemd: it
+   * counts once.
+   */
+  const received = new Map<NodeJS.Signals, number>()
   return {
     reloadWhileBooting() {
       host.on('SIGHUP', onEarlyReload)
@@ -98,9 +104,11 @@ export function createWorkerSignals(
 
     function onSignal(signal: NodeJS.Signals): void {
       // The first one is news, whatever a listener in front of this one has ended: once() has taken itself off.
-      const isNews = !received.has(signal) && !application.ending
-      received.add(signal)
+      const first = received.get(signal)
+      const isNews = first === undefined && !application.ending
+      if (first === undefined) received.set(signal, now())
       if (!isNews && own.hasRaised(signal)) return
+      if (application.isClosing && (first === undefined || now() - first >= echoTime)) hurry()
       if (options.closeSignals && !leave()) closing.closeNow()
     }
 

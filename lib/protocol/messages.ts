@@ -5,6 +5,7 @@ import type { OfferMessage } from '../handover/offer.js'
 import type { TicketKeys } from '../handover/session-tickets.js'
 import type { ListenerAddress } from '../listeners/address.js'
 import type { CheckFailure } from './check-failure.js'
+import type { EndTimes } from './end-times.js'
 import type { Inquire } from './inquire.js'
 import type { ProbationTerms, Tally } from './probation.js'
 import type { Shared, ShareRequest, TeamNews } from './team.js'
@@ -15,10 +16,10 @@ import type { Usage } from './usage.js'
 export type WorkerMessage =
   | OfferMessage
   /**
-   * A listener of this worker; its socket comes with the message. From now on its end may take so long, in milliseconds;
-   * an older version says so only when it is ready.
+   * A listener of this worker; its socket comes with the message. From now on its end may take so long; an older version says so only
+   * when it is ready.
    */
-  | { readonly type: 'listener'; readonly listener: ListenerAddress; readonly endTimeout?: number }
+  | ({ readonly type: 'listener'; readonly listener: ListenerAddress } & Partial<EndTimes>)
   /** The worker closed it, and does not want it kept open. */
   | { readonly type: 'unlisten'; readonly key: string }
   /** It listens, and asks itself this: if it says no more, that is why it isn't ready. */
@@ -26,17 +27,15 @@ export type WorkerMessage =
   /** It listens, but its check has not passed. */
   | { readonly type: 'unchecked'; readonly failure: CheckFailure }
   /** It can serve. */
-  | {
+  | ({
       readonly type: 'ready'
       /** These inherited listeners nobody asked for. */
       readonly unclaimed: readonly string[]
       /** It has sent these, of which the system may have dropped some on the way; an older version doesn't say so. */
       readonly published?: readonly string[]
-      /** So long its end may take, in milliseconds. */
-      readonly endTimeout: number
       /** Of an older version, which doesn't know what to do when two generations serve, there is none. */
       readonly probation?: ProbationTerms
-    }
+    } & EndTimes)
   /** What has become of its connections; it exits now. */
   | { readonly type: 'drained'; readonly report: DrainReport }
   /** An uncaught error: it drains and will exit, let another one take its place. */
@@ -113,7 +112,7 @@ export type MasterMessage =
       /** The one that takes its connections is warmed up: all at once. */
       readonly isUrgent?: boolean
     }
-  /** Nobody follows: drain, close, exit. */
+  /** Nobody follows: drain, close, exit; the second one skips `closeDelay`. */
   | { readonly type: 'close'; readonly signal: NodeJS.Signals | null }
   | { readonly type: 'upgraded'; readonly id: number; readonly result: UpgradeResult }
   /** What it wanted to know: a `Status`, or text. */

@@ -24,15 +24,15 @@ type Checks<Message extends { readonly type: string }> = Readonly<
 >
 
 const workerChecks: Checks<WorkerMessage> = {
-  listener: ({ listener, endTimeout }) =>
-    isAddress(listener) && (endTimeout === undefined || isNumber(endTimeout)),
+  listener: ({ listener, endTimeout, closeDelay }) =>
+    isAddress(listener) && [endTimeout ?? 0, closeDelay ?? 0].every(isNumber),
   unlisten: ({ key }) => isString(key),
   asks: ({ request }) => isString(request),
   unchecked: ({ failure }) => isCheckFailure(failure),
-  ready: ({ unclaimed, published, endTimeout, probation }) =>
+  ready: ({ unclaimed, published, endTimeout, closeDelay, probation }) =>
     Array.isArray(unclaimed) &&
     Array.isArray(published ?? []) &&
-    isNumber(endTimeout) &&
+    [endTimeout, closeDelay ?? 0].every(isNumber) &&
     (probation === undefined || hasNumbers(probation, 'time', 'share')),
   drained: ({ report }) => isDrainReport(report),
   dying: () => true,

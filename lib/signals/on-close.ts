@@ -29,6 +29,8 @@ export interface CloseHandlers {
   readonly log: Log
   /** Drains and closes; resolves with the exit code. */
   close(signal: NodeJS.Signals | null, error?: Error): Promise<number>
+  /** A second signal, which may only skip a delay; and an uncaught error, which waits for none. @returns whether it has */
+  hurry?(): boolean
   /** A second signal or error: the process exits with code 1 when this returns. */
   onSecond(): void
   /** Whether a signal that comes again has been raised by the application itself. */
@@ -56,7 +58,9 @@ export function onClose(handlers: CloseHandlers, host: Host = thisHost): { close
       const { signal } = begun
       if (err) log.fatal({ err }, 'uncaught error, closing')
       else log.info({ signal }, 'closing')
-      const code = await handlers.close(signal ?? null, err)
+      const closed = handlers.close(signal ?? null, err)
+      if (err) handlers.hurry?.()
+      const code = await closed
       if (code !== 0) host.exit(code)
     }
   )
@@ -81,6 +85,10 @@ export function onClose(handlers: CloseHandlers, host: Host = thisHost): { close
     // npm, and an init that is told to (tini -g), pass on to their child what the terminal, or systemd, has sent to both.
     if (signal === begun.signal && now() - begun.time < echoTime) return
     if (handlers.hasRaised?.(signal)) return
+    if (handlers.hurry?.()) {
+      begun = { signal, time: now() } // which somebody may pass on, too
+      return log.info({ signal }, 'second signal, draining now')
+    }
     log.error({ signal }, 'second signal, ending at once')
     handlers.onSecond()
     host.exit(1)

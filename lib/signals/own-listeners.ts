@@ -22,6 +22,8 @@ export interface OwnListeners {
   leave(): void
   /** Lets the followed ones hear of a signal that nobody has sent, unless they have heard of one. */
   hear(signal: NodeJS.Signals): void
+  /** From now on all followed ones are held back, as what they end is to be closed before. */
+  holdAll(): void
   /** Lets run what was held back: no connection is left that it could cut. */
   release(): void
   /** Something of the application has come to its end: it may raise its signal again. */
@@ -44,6 +46,7 @@ export function createOwnListeners(host: Host = thisHost): OwnListeners {
   const held = new Map<StandIn, () => void>()
   /** Signals that they have heard of, and since when. */
   const heard = new Map<string, number>()
+  let holdsAll = false
   /** A signal that comes now is no news to them. */
   let isOldNews = false
   /** How much has ended within the last `echoTime`. */
@@ -58,6 +61,9 @@ export function createOwnListeners(host: Host = thisHost): OwnListeners {
     },
     leave: standIns.leave,
     hear,
+    holdAll() {
+      holdsAll = true
+    },
     release,
     somethingEnded,
     allEnded() {
@@ -72,10 +78,14 @@ export function createOwnListeners(host: Host = thisHost): OwnListeners {
   }
 
   function attempt(standIn: StandIn, args: readonly unknown[]): void {
+    begin(standIn, () => run(standIn, args))
+  }
+
+  function begin({ event }: StandIn, call: () => unknown): void {
     const fail = (error: unknown) =>
-      log?.error({ err: error, signal: standIn.event }, "the application's own listener failed")
+      log?.error({ err: error, signal: event }, "the application's own listener failed")
     try {
-      running.add(run(standIn, args), fail)
+      running.add(call(), fail)
     } catch (error) {
       fail(error)
     }
@@ -84,17 +94,20 @@ export function createOwnListeners(host: Host = thisHost): OwnListeners {
   function run(standIn: StandIn, args: readonly unknown[]): unknown {
     const { event, listener } = standIn
     if (isSignal(event) && !heard.has(event)) heard.set(event, now())
-    return isGraceListener(listener) ? hold(standIn, args) : standIn.run(args)
+    if (isGraceListener(listener)) return hold(standIn, () => end(standIn, args))
+    return holdsAll ? hold(standIn, () => begin(standIn, () => standIn.run(args))) : standIn.run(args)
   }
 
-  function hold(standIn: StandIn, args: readonly unknown[]): void {
-    if (held.has(standIn)) return
-    held.set(standIn, () => {
-      if (!standIn.isInstalled()) return // closing has taken it off, as with fastify-cli
-      standIn.takeOff()
-      running.addEndless()
-      host.call(standIn.listener, args)
-    })
+  /** It ends the process itself. */
+  function end(standIn: StandIn, args: readonly unknown[]): void {
+    standIn.takeOff()
+    running.addEndless()
+    host.call(standIn.listener, args)
+  }
+
+  /** Closing may take it off, as with fastify-cli and NestJS. */
+  function hold(standIn: StandIn, run: () => void): void {
+    if (!held.has(standIn)) held.set(standIn, () => standIn.isInstalled() && run())
   }
 
   function release(): void {

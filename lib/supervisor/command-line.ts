@@ -1,7 +1,8 @@
 import { isWorkerCount } from '../control/messages.js'
 import { GracefulUpgradeError } from '../errors.js'
 import { splitAtEquals } from '../master/node-flags.js'
-import { defaultOptions, supervisorOptions, variableOf } from '../options.js'
+import { supervisorOptions, variableOf } from '../options/supervised.js'
+import { textOptions } from '../options.js'
 
 /** What `graceful-upgrade` was asked for. */
 export type CommandLine =
@@ -61,7 +62,7 @@ export const rehearsalOptions: ReadonlyMap<string, boolean> = new Map([
 
 /** Options that have a variable, too: `--drain-timeout` sets `drainTimeout` of the plugin, `--max-memory` is our own. */
 const namedOptions = new Map(
-  [...Object.keys(defaultOptions), ...Object.keys(supervisorOptions)].map(name => [`--${dashed(name)}`, name])
+  [...textOptions, ...Object.keys(supervisorOptions)].map(name => [`--${dashed(name)}`, name])
 )
 
 const ownOptions = new Set([...namedOptions.keys(), '--pid-file', '--directory'])

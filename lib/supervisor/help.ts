@@ -19,6 +19,7 @@ Runs a server that registers fastify-graceful-upgrade, and upgrades it on SIGHUP
   --ready-timeout MS     longest time until a new generation serves (60000)
   --drain-timeout MS     longest time in which the old one lets its requests finish (30000)
   --close-timeout MS     longest time of its onClose hooks (10000)
+  --close-delay MS       for how long it serves on after SIGTERM before it lets them finish (0)
   --spread-time MS       time over which WebSockets and HTTP/2 sessions are told to end (1000)
   --idle-spread-time MS  time over which idle connections that don't move are ended; false for not at all (false)
   --claim-timeout MS     how long a new generation waits for listeners that are not asked for (5000)

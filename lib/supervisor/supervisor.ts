@@ -4,7 +4,7 @@ import type { Log } from '../log.js'
 import type { Master } from '../master/master.js'
 import type { RestartContext } from '../master/restart-context.js'
 import { openStandardError } from '../master/standard-error.js'
-import type { ResolvedOptions } from '../options.js'
+import type { ResolvedOptions } from '../options/given.js'
 import { runMaster } from '../run-master.js'
 import { onClose } from '../signals/on-close.js'
 import { passedOn } from '../signals/signal-listeners.js'
@@ -90,6 +90,7 @@ function takeSignals(
     errors: true,
     log,
     close: signal => master().close(signal),
+    hurry: () => master().hurry(),
     onSecond: () => master().kill()
   })
   if (!signals.includes('SIGQUIT')) process.on('SIGQUIT', endAtOnce)

@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os'
 import { GracefulUpgradeError } from '../errors.js'
 import { mostWorkers } from '../master/scaling.js'
-import { type ResolvedOptions, variableOf } from '../options.js'
+import type { ResolvedOptions } from '../options/given.js'
+import { variableOf } from '../options/supervised.js'
 import type { TeamsSettings } from '../team/teams.js'
 import { cpuQuota } from './cpu-quota.js'
 

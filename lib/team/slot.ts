@@ -43,6 +43,8 @@ export interface Slot {
   /** Lets all that are there drain and end, for others that serve. */
   retire(isUrgent?: boolean): Promise<readonly Retirement[]>
   close(signal: NodeJS.Signals | null): Promise<readonly Ending[]>
+  /** @returns whether the `closeDelay` of one of those that are there was under way */
+  hurry(): boolean
   /** No one follows any more, and none of those that are there is to be replaced. */
   stop(): void
   isEmpty(): boolean
@@ -137,6 +139,7 @@ export function createSlot(options: SlotOptions): Slot {
       stop()
       return endingsOf(worker => worker.close(signal))
     },
+    hurry: () => [...alive].map(worker => worker.hurry()).includes(true),
     kill() {
       stop()
       for (const worker of alive) worker.kill()

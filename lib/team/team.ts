@@ -119,6 +119,11 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
       leave()
       return worst((await Promise.all(roll.all().map(slot => slot.close(signal)))).flat())
     },
+    hurry: () =>
+      roll
+        .all()
+        .map(slot => slot.hurry())
+        .includes(true),
     adopt: (offer, handle) => distribution.give(takers(), offer, handle),
     signal(signal) {
       for (const worker of current()) worker.signal(signal)

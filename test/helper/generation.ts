@@ -26,6 +26,8 @@ export interface PlayedGeneration extends Worker {
   die(): void
   /** A signal asks it to end. */
   leave(): void
+  /** Its `closeDelay` is under way, until it is hurried. */
+  lingers: boolean
   /** Its application knows that it goes. */
   drain(): void
   end(code: number | null, signal?: NodeJS.Signals): void
@@ -106,6 +108,13 @@ export function playGeneration(
     close(signal) {
       calls.push(`${number} close ${signal}`)
       return ended.promise
+    },
+    lingers: false,
+    hurry() {
+      const { lingers } = generation
+      if (lingers) calls.push(`${number} hurry`)
+      generation.lingers = false
+      return lingers
     },
     signal: name => calls.push(`${number} signal ${name}`),
     kill() {

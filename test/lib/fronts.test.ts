@@ -7,7 +7,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { connectionsOf } from '../../lib/connections/connections.js'
 import gracefulUpgrade from '../../lib/index.js'
-import type { GracefulUpgradeOptions } from '../../lib/options.js'
+import type { GracefulUpgradeOptions } from '../../lib/options/given.js'
 
 /** Of SIGHUP others are taken off. */
 const signals = ['SIGTERM', 'SIGINT'] as const

@@ -2,7 +2,8 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { GracefulUpgradeError } from '../../lib/errors.js'
 import plugin, { serverOptions } from '../../lib/index.js'
-import { defaultOptions, optionsOfEnvironment, refuseSupervision, resolveOptions } from '../../lib/options.js'
+import { refuseSupervision } from '../../lib/options/supervised.js'
+import { defaultOptions, optionsOfEnvironment, resolveOptions, textOptions } from '../../lib/options.js'
 import { application } from '../../lib/process/this-process.js'
 
 const code = 'GRACEFUL_UPGRADE_INVALID_OPTION'
@@ -14,6 +15,8 @@ t.test('without options the defaults count', async t => {
     pollInterval: 500,
     drainTimeout: 30_000,
     closeTimeout: 10_000,
+    closeDelay: 0,
+    close: false,
     readyTimeout: 60_000,
     claimTimeout: 5_000,
     check: false,
@@ -71,6 +74,21 @@ t.test('what is allowed is taken', async t => {
   ]) {
     t.same(resolveOptions(given), { ...defaultOptions, ...given }, JSON.stringify(given))
   }
+})
+
+t.test('close is a function, or false; and no text', async t => {
+  const close = async () => {}
+  t.equal(resolveOptions({ close }).close, close)
+  t.equal(resolveOptions({ close }, { close: false }).close, false)
+  for (const value of [true, null, 'nest.close', {}])
+    refuses(t, { close: value }, 'close must be a function, or false')
+  refuses(t, optionsOfEnvironment({ GRACEFUL_UPGRADE_CLOSE: 'x' }), 'close must be a function, or false')
+})
+
+t.test('with two other times closeDelay is no longer than a timer can be', async t => {
+  t.ok(100_000_000 + 2 * longest < 2 ** 31 - 60_000)
+  t.equal(resolveOptions({ closeDelay: 100_000_000 }).closeDelay, 100_000_000)
+  refuses(t, { closeDelay: 100_000_001 }, 'closeDelay must be a number of milliseconds from 0 to 100000000')
 })
 
 t.test('a time is a number of milliseconds within its limits', async t => {
@@ -271,6 +289,7 @@ t.test('every option can come from the environment', async t => {
     GRACEFUL_UPGRADE_POLL_INTERVAL: '1',
     GRACEFUL_UPGRADE_DRAIN_TIMEOUT: '2',
     GRACEFUL_UPGRADE_CLOSE_TIMEOUT: '3',
+    GRACEFUL_UPGRADE_CLOSE_DELAY: '10',
     GRACEFUL_UPGRADE_READY_TIMEOUT: '4',
     GRACEFUL_UPGRADE_CLAIM_TIMEOUT: '5',
     GRACEFUL_UPGRADE_CHECK: '/health, /ready?deep=1',
@@ -291,6 +310,7 @@ t.test('every option can come from the environment', async t => {
     pollInterval: 1,
     drainTimeout: 2,
     closeTimeout: 3,
+    closeDelay: 10,
     readyTimeout: 4,
     claimTimeout: 5,
     check: ['/health', '/ready?deep=1'],
@@ -307,8 +327,8 @@ t.test('every option can come from the environment', async t => {
     controlSocket: '/run/app.sock'
   }
   t.same(optionsOfEnvironment(env), given)
-  t.same(Object.keys(given), Object.keys(defaultOptions), 'that is all there are')
-  t.same(resolveOptions(optionsOfEnvironment(env)), given)
+  t.same(Object.keys(given), textOptions, 'that is all there are')
+  t.same(resolveOptions(optionsOfEnvironment(env)), { ...given, close: false })
 })
 
 t.test('a share is a number up to 1', async t => {

@@ -4,7 +4,8 @@ import { createDeferred } from '../../../lib/deferred.js'
 import type { DrainReason, DrainReport } from '../../../lib/drain/report.js'
 import type { OpenListener } from '../../../lib/listeners/address.js'
 import type { Listener, Listeners } from '../../../lib/listeners/listeners.js'
-import { defaultOptions, type ResolvedOptions } from '../../../lib/options.js'
+import type { ResolvedOptions } from '../../../lib/options/given.js'
+import { defaultOptions } from '../../../lib/options.js'
 import type { Application, Ending } from '../../../lib/process/application.js'
 import type { Beside, Judges } from '../../../lib/process/beside.js'
 import type { Departure } from '../../../lib/process/departure.js'
@@ -79,6 +80,7 @@ export function playInstance(name: string, calls: string[], given: Partial<Insta
     options: defaultOptions,
     state: 'serving',
     booted: true,
+    isCloseCalled: false,
     servers: () => [],
     async drain(given: Departure) {
       if (departure === undefined) calls.push(`${name} drains: ${given.reason}`)
@@ -99,11 +101,13 @@ export function playApplication(given: Partial<ResolvedOptions> = {}) {
   const ended = createDeferred<0 | 1>()
   const instances = new Set<Instance>()
   let onDrained: (() => Promise<void>) | undefined
+  let begin = () => {}
   const application = {
     instances,
     log,
     options: { ...defaultOptions, ...given },
-    endTimeout: 7,
+    times: { endTimeout: 7, closeDelay: 0 },
+    isClosing: false,
     ending: false,
     connections: () => ({ fresh: 0, idle: 0, active: 0, detached: 0 }),
     heldUpBy: () => [],
@@ -112,6 +116,22 @@ export function playApplication(given: Partial<ResolvedOptions> = {}) {
       onDrained ??= how.onDrained
       application.ending = true
       return ended.promise
+    },
+    /** With `closeDelay` it does so when it is hurried. */
+    close(onDrain = () => {}) {
+      application.isClosing = application.options.closeDelay > 0
+      begin = () => {
+        application.isClosing = false
+        void application.end('close')
+        onDrain()
+      }
+      if (!application.isClosing) begin()
+      return ended.promise
+    },
+    hurry() {
+      const { isClosing } = application
+      if (isClosing) begin()
+      return isClosing
     },
     report: () => noReport
   }

@@ -936,3 +936,16 @@ t.test('an upgrade is refused while the number of workers changes', async t => {
   void master.upgrade()
   t.same(calls, ['start 2', '1 upgrading true'])
 })
+
+t.test('a second signal skips the delays of all that close, if there are any', async t => {
+  const { master, calls, first, upgrade } = setUp()
+  const second = await upgrade()
+  t.notOk(master.hurry(), 'nothing closes')
+  void master.close('SIGTERM')
+  t.notOk(master.hurry())
+  first.lingers = true
+  second.lingers = true
+  t.ok(master.hurry())
+  t.same(calls.slice(-2).sort(), ['1 hurry', '2 hurry'])
+  t.notOk(master.hurry())
+})

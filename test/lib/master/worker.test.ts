@@ -418,3 +418,46 @@ t.test('an uncaught error of a worker is known before its end', async t => {
   await generation.dying
   t.equal(await settled(generation.ended), 'not yet')
 })
+
+t.test(
+  'one that serves on for closeDelay has more time, and is hurried once, by a second message',
+  async t => {
+    const { child, generation } = setUp()
+    child.say({ ...ready, closeDelay: 3_000 })
+    generation.serve([])
+    t.notOk(generation.hurry(), 'it does not close')
+    void generation.close('SIGTERM')
+    t.match(generation.processes(), [{ state: 'closing' }])
+    t.ok(generation.hurry())
+    t.notOk(generation.hurry())
+    t.same(child.saidOf('close'), [
+      { type: 'close', signal: 'SIGTERM' },
+      { type: 'close', signal: null }
+    ])
+    t.match(generation.processes(), [{ state: 'draining' }])
+    child.end(0)
+  }
+)
+
+t.test('one that drains is not hurried, whether it says so or has been told to', async t => {
+  const says = setUp()
+  says.child.say({ ...ready, closeDelay: 3_000 })
+  void says.generation.close('SIGTERM')
+  says.child.say({ type: 'draining' })
+  t.notOk(says.generation.hurry())
+  const crashed = setUp()
+  crashed.child.say({ ...ready, closeDelay: 3_000 })
+  crashed.child.say({ type: 'draining' })
+  void crashed.generation.close('SIGTERM')
+  t.notOk(crashed.generation.hurry())
+  const retired = setUp()
+  retired.child.say({ ...ready, closeDelay: 3_000 })
+  void retired.generation.retire()
+  void retired.generation.close('SIGTERM')
+  t.notOk(retired.generation.hurry())
+  const older = setUp()
+  older.child.say(ready)
+  void older.generation.close('SIGTERM')
+  t.notOk(older.generation.hurry())
+  for (const { child } of [says, crashed, retired, older]) child.end(0)
+})

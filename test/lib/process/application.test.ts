@@ -1,3 +1,4 @@
+import { Server } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { defaultOptions } from '../../../lib/options.js'
@@ -7,9 +8,11 @@ import { playHost } from '../../helper/play/host.ts'
 import { noReport, playInstance, playListeners } from '../../helper/play/process.ts'
 
 function play() {
-  const { listeners, calls } = playListeners()
+  const { listeners, calls, live } = playListeners()
   const application = createApplication(listeners, createOwnListeners(playHost()))
-  return { application, calls, add }
+  const server = Object.defineProperty(new Server(), 'listening', { value: true })
+  const listen = () => live.push({ key: 'a', bound: '127.0.0.1:1', server } as never)
+  return { application, calls, add, listen }
 
   function add(name: string, options = {}) {
     const played = playInstance(name, calls, { options: { ...defaultOptions, ...options } })
@@ -24,7 +27,7 @@ t.test('what is one per process follows the instance that came first, also when 
   t.throws(() => application.log, /no instance/)
   const first = add('first', { closeTimeout: 1, drainTimeout: 10 })
   add('second', { closeTimeout: 2, drainTimeout: 20 })
-  t.equal(application.endTimeout, 21)
+  t.same(application.times, { closeDelay: 0, endTimeout: 21 })
   application.remove(first.instance)
   t.equal(application.options.closeTimeout, 1)
   t.equal(application.log, first.instance.app.log)
@@ -99,4 +102,61 @@ t.test('close() of one instance lets its connections go to siblings that serve o
   void application.drainBeforeClose(instance)
   t.match(departure(), { reason: 'upgrade', relay })
   drained.resolve()
+})
+
+t.test('a signal lets it serve on for closeDelay, and then it ends', async t => {
+  const { application, calls, add, listen } = play()
+  const { instance, drained } = add('app', { closeDelay: 600_000 })
+  t.same(application.times, { closeDelay: 600_000, endTimeout: 640_000 })
+  listen()
+  const ended = application.close(() => calls.push('tells'))
+  t.ok(application.isClosing)
+  t.notOk(application.ending)
+  const closing = application.drainBeforeClose(instance)
+  void application.close()
+  await turn()
+  t.same(calls, [], 'close() of the application itself waits, too')
+  t.ok(application.hurry())
+  t.notOk(application.isClosing)
+  t.notOk(application.hurry(), 'it is over')
+  await turn()
+  t.ok(application.ending)
+  t.same(calls, ['app drains: close', 'tells'])
+  drained.resolve()
+  t.equal(await ended, 0)
+  await closing
+})
+
+t.test('what comes in that time ends it at once, and goes by its own reason', async t => {
+  const { application, calls, add, listen } = play()
+  const { drained, departure } = add('app', { closeDelay: 600_000 })
+  listen()
+  const closed = application.close()
+  const ended = application.end('upgrade')
+  drained.resolve()
+  t.equal(await closed, await ended)
+  t.equal(departure()?.reason, 'upgrade')
+  t.same(calls, ['handOver', 'app drains: upgrade', 'app closes'])
+  void application.close()
+  t.equal(departure()?.reason, 'close', 'all shall end now')
+})
+
+t.test('there is no delay where nothing listens, nobody takes signals, or it ends already', t => {
+  const silent = play()
+  silent.add('app', { closeDelay: 600_000 })
+  void silent.application.close()
+  t.same(silent.calls, ['app drains: close'])
+  const own = play()
+  own.add('app', { closeDelay: 600_000, closeSignals: false })
+  own.listen()
+  t.equal(own.application.times.closeDelay, 0)
+  void own.application.close()
+  t.same(own.calls, ['app drains: close'])
+  const leaving = play()
+  const { departure } = leaving.add('app', { closeDelay: 600_000 })
+  leaving.listen()
+  void leaving.application.end('upgrade')
+  void leaving.application.close()
+  t.equal(departure()?.reason, 'close')
+  t.end()
 })

@@ -14,10 +14,16 @@ function setUp(code: 0 | 1 = 0) {
     options: { ...defaultOptions, probation: 30_000 },
     connections: () => 'counted',
     report: () => report,
+    isClosing: false,
     async end(reason: string, how: { relay?: unknown } | undefined) {
       calls.push(`end ${reason}${how?.relay === relay ? ' with relay' : ''}`)
       return code
-    }
+    },
+    close: (onDrain: () => void) => {
+      onDrain()
+      return application.end('close', undefined)
+    },
+    hurry: () => calls.push('hurry') > 0
   }
   const open = [{ key: 'tcp::3000', bound: '0.0.0.0:3000', fd: 9 }]
   const upgrading = (value: boolean) => calls.push(`upgrading ${value}`)
@@ -84,4 +90,12 @@ t.test('a signal for it is one for its process, and an upgrade is told to its li
   here.signal('SIGUSR2')
   here.upgrading(true)
   t.same(calls, ['kill 42 SIGUSR2', 'upgrading true'])
+})
+
+t.test('a second signal is passed on to its application, and status says that it closes', async t => {
+  const { here, calls, application } = setUp()
+  application.isClosing = true
+  t.match(here.processes(), [{ state: 'closing' }])
+  t.ok(here.hurry())
+  t.same(calls, ['hurry'])
 })

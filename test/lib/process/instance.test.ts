@@ -6,7 +6,7 @@ import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import gracefulUpgrade, { type GracefulUpgradeState } from '../../../lib/index.js'
-import type { GracefulUpgradeOptions } from '../../../lib/options.js'
+import type { GracefulUpgradeOptions } from '../../../lib/options/given.js'
 
 /** How many listeners the process has for whatever may end it or upgrade it. */
 function listeners(): Record<string, number> {

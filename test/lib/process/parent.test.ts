@@ -84,17 +84,17 @@ t.test('what the master decides comes in its order, and what is not for this pro
 t.test('the master is told what it holds, and that this generation is ready, or dies', async t => {
   const { master, parent } = setUp()
   const handle = new PlayedHandle(11)
-  parent.publish(listener, handle, 5_000)
+  parent.publish(listener, handle, { endTimeout: 5_000, closeDelay: 7 })
   parent.withdraw(listener)
   const failure = { request: 'GET /health', outcome: 'answered 503', body: 'down' }
   void parent.asks('GET /health')
   parent.unchecked(failure)
-  parent.ready(['unix:app.sock'], ['tcp::3000'], 5_000, terms)
+  parent.ready(['unix:app.sock'], ['tcp::3000'], { endTimeout: 5_000, closeDelay: 7 }, terms)
   parent.dying()
   parent.leaving()
   parent.draining()
   t.same(master.said, [
-    { type: 'listener', listener: address, endTimeout: 5_000 },
+    { type: 'listener', listener: address, endTimeout: 5_000, closeDelay: 7 },
     { type: 'unlisten', key: 'tcp::3000' },
     { type: 'asks', request: 'GET /health' },
     { type: 'unchecked', failure },
@@ -103,6 +103,7 @@ t.test('the master is told what it holds, and that this generation is ready, or 
       unclaimed: ['unix:app.sock'],
       published: ['tcp::3000'],
       endTimeout: 5_000,
+      closeDelay: 7,
       probation: terms
     },
     { type: 'dying' },

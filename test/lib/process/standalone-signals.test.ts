@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { createDeferred } from '../../../lib/deferred.js'
-import type { ResolvedOptions } from '../../../lib/options.js'
+import type { ResolvedOptions } from '../../../lib/options/given.js'
 import { installStandaloneSignals } from '../../../lib/process/standalone-signals.js'
 import { createOwnListeners } from '../../../lib/signals/own-listeners.js'
 import { playHost } from '../../helper/play/host.ts'
@@ -12,11 +12,17 @@ function play(options: Partial<ResolvedOptions> = {}) {
   const { application, lines } = playApplication(options)
   const calls: string[] = []
   const code = createDeferred<number>()
-  const state = { isServing: true }
+  const state = { isServing: true, lingers: false }
   const master = {
     close(signal: NodeJS.Signals | null) {
       calls.push(`close ${signal}`)
       return code.promise
+    },
+    hurry() {
+      const { lingers } = state
+      if (lingers) calls.push('hurry')
+      state.lingers = false
+      return lingers
     },
     kill: () => void calls.push('kill'),
     abandon: () => void calls.push('abandon')
@@ -34,6 +40,15 @@ t.test('a signal closes, a second one ends all at once', async t => {
   t.same(calls, ['close SIGTERM', 'kill'])
   code.resolve(0)
   t.equal(await host.exited, 1)
+})
+
+t.test('a second signal that only skips a delay ends nothing', t => {
+  const { host, calls, state } = play()
+  host.emit('SIGTERM', 'SIGTERM')
+  state.lingers = true
+  host.emit('SIGINT', 'SIGINT')
+  t.same(calls, ['close SIGTERM', 'hurry'])
+  t.end()
 })
 
 t.test('remove() leaves nothing behind', t => {

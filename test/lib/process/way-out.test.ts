@@ -1,5 +1,7 @@
+import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { connectionsOf } from '../../../lib/connections/connections.js'
 import { defaultOptions } from '../../../lib/options.js'
@@ -92,3 +94,39 @@ t.test(
     t.ok(calls.indexOf('connection has gone') >= 0)
   }
 )
+
+/** An instance that has a `close` of its own. */
+function playClose(close: () => unknown, given: Partial<Instance> = {}, closeTimeout?: number) {
+  const options = { ...defaultOptions, drainTimeout: 0, close }
+  return play({ options, ...given }, 'close', closeTimeout)
+}
+
+t.test('close is called in place of app.close(), which follows; and then what it has held back', async t => {
+  const { begin, calls } = playClose(async () => {
+    await sleep(1)
+    calls.push('close')
+  })
+  t.equal(await begin(), 0)
+  t.same(calls, ['app drains: close', 'close', 'app closes', 'release', 'all ended', 'own are done'])
+})
+
+t.test('where the application closes already, or boots yet, its own is not called', async t => {
+  for (const given of [{ isCloseCalled: true }, { booted: false }]) {
+    const { begin, calls } = playClose(() => t.fail(), given)
+    t.equal(await begin(), 0)
+    t.ok(calls.includes('app closes'))
+  }
+})
+
+t.test('one that fails, or never ends, is as an onClose hook that does', async t => {
+  for (const close of [() => Promise.reject(new Error('on purpose')), () => assert.fail('on purpose')]) {
+    const { begin, calls, fields } = playClose(close)
+    t.equal(await begin(), 1)
+    t.match(fields, [{ err: { message: 'on purpose' } }])
+    t.ok(calls.includes('app closes'), 'all the same')
+    t.notOk(calls.includes('release'), 'what waits for its end is not called')
+  }
+  const slow = playClose(() => new Promise(() => {}), {}, 0)
+  t.equal(await slow.begin(), 1)
+  t.match(slow.fields, [{ err: { message: 'onClose hooks took longer than closeTimeout (0 ms)' } }])
+})

@@ -3,11 +3,13 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { createDeferred } from '../../../lib/deferred.js'
 import type { Relay } from '../../../lib/handover/offer.js'
-import { defaultOptions, type ResolvedOptions } from '../../../lib/options.js'
+import type { ResolvedOptions } from '../../../lib/options/given.js'
+import { defaultOptions } from '../../../lib/options.js'
 import type { Parent } from '../../../lib/process/parent.js'
 import { createTeamHere } from '../../../lib/process/team-here.js'
 import { createWorkerRole } from '../../../lib/process/worker-role.js'
 import type { Inheritance } from '../../../lib/protocol/inheritance.js'
+import type { EndTimes } from '../../../lib/protocol/messages.js'
 import { createOwnListeners } from '../../../lib/signals/own-listeners.js'
 import { signalSpread } from '../../../lib/signals/signal-listeners.js'
 import { playHost } from '../../helper/play/host.ts'
@@ -22,13 +24,13 @@ function playParent() {
   const parent = Object.assign(new EventEmitter(), {
     isConnected: () => state.isConnected,
     keepAlive: (value: boolean) => void said.push(`hold ${value}`),
-    publish: ({ key }: { key: string }, _handle: unknown, endTimeout: number) =>
+    publish: ({ key }: { key: string }, _handle: unknown, { endTimeout }: EndTimes) =>
       void said.push(`publish ${key} ${endTimeout}`),
     withdraw: ({ key }: { key: string }) => void said.push(`withdraw ${key}`),
     asks: async (request: string) => void said.push(`asks ${request}`),
     unchecked: ({ outcome }: { outcome: string }) => void said.push(`unchecked: ${outcome}`),
     erred: () => void said.push('erred'),
-    ready: (unclaimed: readonly string[], published: readonly string[], endTimeout: number) =>
+    ready: (unclaimed: readonly string[], published: readonly string[], { endTimeout }: EndTimes) =>
       void said.push(`ready ${unclaimed} ${published} ${endTimeout}`),
     dying: () => void said.push('dying'),
     leaving: () => void said.push('leaving'),
@@ -676,4 +678,48 @@ t.test('one on probation that is told to end with all others does so', async t =
   worker.parent.emit('close', null)
   t.same(worker.calls, ['end: close'])
   t.same(worker.heard.slice(3), ['over', 'upgrading false'], 'its files go with it')
+})
+
+t.test('with closeDelay it serves on until the master says so again, not by a signal of its own', async t => {
+  const worker = play({ closeDelay: 600_000 })
+  worker.serve()
+  worker.parent.emit('close', null)
+  t.ok(worker.application.isClosing)
+  worker.host.emit('SIGINT', 'SIGINT')
+  t.ok(worker.application.isClosing, 'the master counts them')
+  t.notOk(worker.said.includes('draining'))
+  worker.parent.emit('close', null)
+  t.same(worker.calls, ['end: close'])
+  t.ok(worker.said.includes('draining'), 'so that the next signal is none to skip a delay')
+})
+
+t.test('who alone has got the signal skips it by another one; npm may have passed on the same', async t => {
+  const worker = play({ closeDelay: 600_000 })
+  worker.serve()
+  worker.host.emit('SIGTERM', 'SIGTERM')
+  worker.host.emit('SIGTERM', 'SIGTERM')
+  t.ok(worker.application.isClosing)
+  worker.host.emit('SIGINT', 'SIGINT')
+  t.same(worker.calls, ['end: close'])
+})
+
+t.test('one of several that was to leave alone serves on like all others when all shall end', async t => {
+  const worker = play({ closeDelay: 600_000 }, { worker: 1, workers: 2 })
+  worker.serve()
+  worker.host.emit('SIGINT', 'SIGINT')
+  worker.parent.emit('close', 'SIGINT')
+  t.ok(worker.application.isClosing)
+  worker.parent.emit('close', null)
+  worker.ended.resolve(0)
+  t.equal(await worker.host.exited, 0)
+})
+
+t.test('where the master is lost meanwhile nobody could skip it any more: it is over', t => {
+  const worker = play({ closeDelay: 600_000 })
+  worker.serve()
+  worker.parent.emit('close', null)
+  worker.lose()
+  t.same(worker.calls, ['end: close'])
+  t.notOk(worker.isAlone())
+  t.end()
 })

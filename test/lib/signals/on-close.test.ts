@@ -108,3 +108,30 @@ t.test('the real close-with-grace takes uncaught errors, and no signal', t => {
   t.same(count(errors), before.errors)
   t.end()
 })
+
+t.test('a second signal may only skip a delay; the one behind it ends the process', async t => {
+  let lingers = true
+  const hurry = () => {
+    const was = lingers
+    lingers = false
+    return was
+  }
+  const { host, calls, lines } = play({ hurry })
+  host.emit('SIGTERM', 'SIGTERM')
+  host.emit('SIGTERM', 'SIGTERM')
+  t.ok(lingers, 'which npm has passed on')
+  host.emit('SIGINT', 'SIGINT')
+  host.emit('SIGINT', 'SIGINT')
+  t.same(lines, ['info: closing', 'info: second signal, draining now'], 'and so it does with that one')
+  t.same(calls, ['close SIGTERM'])
+  host.emit('SIGTERM', 'SIGTERM')
+  t.same(calls, ['close SIGTERM', 'second'])
+  t.equal(await host.exited, 1)
+})
+
+t.test('an uncaught error waits for no delay', t => {
+  const { host, calls } = play({ hurry: () => calls.push('hurry') > 0 })
+  host.emit('uncaughtException', new Error('on purpose'))
+  t.same(calls, ['close on purpose', 'hurry'])
+  t.end()
+})

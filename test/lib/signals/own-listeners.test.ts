@@ -238,3 +238,30 @@ const closeWithGraceEvents: closeWithGrace.AllEvents[] = [
   'unhandledRejection',
   'beforeExit'
 ]
+
+t.test(
+  'all are held back where something is to be closed before, but for one that this takes off',
+  async t => {
+    const calls: unknown[] = []
+    const taken = () => calls.push('taken off')
+    const { own, errorsLogged } = follow(t)
+    own.holdAll()
+    process.on(signal, taken)
+    process.once(signal, (...args) => calls.push(args))
+    process.on(signal, async () => {
+      await sleep(1)
+      calls.push('late')
+      throw new Error('on purpose')
+    })
+    await sleep(0)
+    send()
+    send()
+    t.same(calls, [])
+    process.off(signal, taken)
+    own.release()
+    t.same(calls, [[signal, number]], 'as in Node.js, and once')
+    await own.done()
+    t.same(calls.slice(1), ['late'])
+    t.match(errorsLogged, [{ err: { message: 'on purpose' }, signal }])
+  }
+)

@@ -9,6 +9,12 @@ for (const [line, parsed] of Object.entries({
   'server.js --drain-timeout 5 -- -h': { ...run, words: ['server.js', '--drain-timeout', '5', '--', '-h'] },
   'server.js reload': { ...run, words: ['server.js', 'reload'] },
   './reload': { ...run, words: ['./reload'] },
+  '--close-delay 5 --close server.js': {
+    ...run,
+    words: ['--close', 'server.js'],
+    main: 1,
+    environment: { GRACEFUL_UPGRADE_CLOSE_DELAY: '5' }
+  },
   '--drain-timeout 5 server.js': {
     ...run,
     words: ['server.js'],

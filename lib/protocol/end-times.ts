@@ -1,0 +1,7 @@
+/** How long the end of a worker may take, in milliseconds. */
+export interface EndTimes {
+  /** With the delay. */
+  readonly endTimeout: number
+  /** If a signal ends it, it serves on for so long before it drains; an older version doesn't say so. */
+  readonly closeDelay?: number
+}
