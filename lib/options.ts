@@ -2,6 +2,7 @@ import { constants } from 'node:os'
 import { inspect } from 'node:util'
 import { type CheckRequest, checkRule, isCheck } from './check.js'
 import { GracefulUpgradeError } from './errors.js'
+import { nearest } from './nearest.js'
 
 /** Given to `fastify.register(gracefulUpgrade, …)`, or as `Fastify({ gracefulUpgrade: … })`; the former win. */
 export interface GracefulUpgradeOptions {
@@ -255,10 +256,15 @@ export function resolveOptions(...given: readonly unknown[]): ResolvedOptions {
 function check(name: string, value: unknown): void {
   if (Object.hasOwn(supervisorOptions, name))
     throw new GracefulUpgradeError('GRACEFUL_UPGRADE_INVALID_OPTION', onlySupervised(name, name))
-  if (!Object.hasOwn(table, name))
-    throw invalid(name, `is unknown (there are ${Object.keys(table).join(', ')})`, value)
+  if (!Object.hasOwn(table, name)) throw invalid(name, unknown(name), value)
   const { rule, allows } = table[name as keyof Table]
   if (!allows(value)) throw invalid(name, `must be ${rule}`, value)
+}
+
+function unknown(name: string): string {
+  const names = Object.keys(table)
+  const meant = nearest(name, names)
+  return `is unknown${meant === undefined ? '' : `: did you mean ${meant}?`} (there are ${names.join(', ')})`
 }
 
 function invalid(name: string, rule: string, value: unknown): GracefulUpgradeError {
