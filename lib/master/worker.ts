@@ -45,6 +45,8 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
   const [dying, draining, leaving] = [createDeferred(), createDeferred(), createDeferred()]
   let unclaimed: readonly string[] = []
   let probation: ProbationTerms | undefined
+  /** Whether it logs lines, and is there yet. */
+  let takesLines = false
   let life: Life = { name: 'booting' }
   let state: GenerationProcess['state'] = 'booting'
   const startUp = watchStartUp(child, {
@@ -54,6 +56,9 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
   })
 
   channel.hear(onMessage)
+  void ended.then(() => {
+    takesLines = false
+  })
   void gone.then(() => {
     offers.close('unavailable')
     questions.over()
@@ -104,6 +109,11 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       state = 'draining'
       return end({ type: 'close', signal })
     },
+    log(line) {
+      if (!takesLines || !channel.isOpen()) return false
+      send({ type: 'log', ...line })
+      return true
+    },
     adopt: offers.offer,
     share: questions.share,
     signal: child.kill,
@@ -135,6 +145,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
         listens(said.endTimeout)
         unclaimed = said.unclaimed
         probation = said.probation
+        takesLines = said.logs === true
         return startUp.succeed(unclaimed)
       }
       case 'drained':

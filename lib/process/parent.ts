@@ -11,6 +11,7 @@ import type { Judge } from '../master/generation.js'
 import { createPending } from '../pending.js'
 import { type ChannelEnd, openChannel } from '../protocol/channel.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
+import type { LogLine } from '../protocol/log-line.js'
 import {
   type ProbationTerms,
   readMasterMessage,
@@ -33,6 +34,7 @@ export interface Parent
     alone: []
     team: [TeamNews]
     upgrading: [boolean]
+    log: [LogLine]
     retire: [isUrgent: boolean]
     close: [NodeJS.Signals | null]
     /** The answer may take its time. */
@@ -108,7 +110,7 @@ export function connectParent(
       published: readonly string[],
       endTimeout: number,
       probation: ProbationTerms
-    ) => send({ type: 'ready', unclaimed, published, endTimeout, probation }),
+    ) => send({ type: 'ready', unclaimed, published, endTimeout, probation, logs: true }),
     erred: () => send({ type: 'erred' }),
     dying: () => send({ type: 'dying' }),
     leaving: () => send({ type: 'leaving' }),
@@ -175,6 +177,8 @@ export function connectParent(
         return void events.emit('ticketKeys', said.ticketKeys)
       case 'upgrading':
         return void events.emit('upgrading', said.value)
+      case 'log':
+        return void events.emit('log', said)
       case 'close':
         return void events.emit('close', said.signal)
       case 'upgraded':

@@ -1,10 +1,12 @@
 import { GracefulUpgradeError } from '../errors.js'
 import type { Generation, Judge } from '../master/generation.js'
+import type { Master } from '../master/master.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
 import type { UpgradeResult } from '../protocol/messages.js'
 import { runMaster } from '../run-master.js'
 import { type Host, thisHost } from '../signals/host.js'
 import { generationHere } from './generation-here.js'
+import { createLentLog } from './lent-log.js'
 import type { ProcessContext, Role } from './role.js'
 import { passSelfCheck } from './self-check.js'
 import { installStandaloneSignals } from './standalone-signals.js'
@@ -47,7 +49,9 @@ interface Mastership {
 
 function takeMastership(processContext: ProcessContext, isHeir: boolean, host: Host): Mastership {
   const { generation, team, application, listeners, beside, context, standardError } = processContext
-  const { log, options } = application
+  const { options } = application
+  const log = createLentLog(application.log, () => running?.serving())
+  let running: Master | undefined
   const over = new AbortController()
   /** It is not ended if that fails: it serves already, and nobody would take its place. But nobody is told that it is ready. */
   const checked = isHeir
@@ -66,7 +70,7 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
       for (const pid of team.orphans()) host.kill(pid, 'SIGTERM')
     }
   })
-  const signals = installStandaloneSignals(processContext, { master: () => master, isServing }, host)
+  const signals = installStandaloneSignals(processContext, { master: () => master, isServing, log }, host)
   const { master, control, leave } = runMaster({
     mode: 'standalone',
     first: here,
@@ -77,6 +81,7 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
     context: () => context,
     stop: signals.stop
   })
+  running = master
   processContext.servesAlone()
   control.catch(error => log.error({ err: error }, 'no control socket'))
   return {

@@ -4,6 +4,7 @@ import { type OfferMessage, readOfferMessage } from '../handover/offer.js'
 import { isTicketKeys, type TicketKeys } from '../handover/session-tickets.js'
 import { isAddress, type ListenerAddress } from '../listeners/address.js'
 import { type CheckFailure, isCheckFailure } from './check-failure.js'
+import { isLogLine, type LogLine } from './log-line.js'
 
 /** From a worker to its master. */
 export type WorkerMessage =
@@ -30,6 +31,8 @@ export type WorkerMessage =
       readonly endTimeout: number
       /** Of an older version, which doesn't know what to do when two generations serve, there is none. */
       readonly probation?: ProbationTerms
+      /** It takes lines for its log; an older version doesn't. */
+      readonly logs?: boolean
     }
   /** What has become of its connections; it exits now. */
   | { readonly type: 'drained'; readonly report: DrainReport }
@@ -101,6 +104,8 @@ export type MasterMessage =
     }
   /** Nobody follows: drain, close, exit. */
   | { readonly type: 'close'; readonly signal: NodeJS.Signals | null }
+  /** To be logged by the application's logger, as a process that has served has none that is of today. */
+  | ({ readonly type: 'log' } & LogLine)
   | { readonly type: 'upgraded'; readonly id: number; readonly result: UpgradeResult }
   /** What the application wanted with a generation on probation has been done. */
   | { readonly type: 'judged'; readonly id: number }
@@ -255,6 +260,7 @@ const masterChecks: Checks<MasterMessage> = {
   ticketKeys: ({ ticketKeys }) => isTicketKeys(ticketKeys),
   retire: () => true,
   close: ({ signal }) => signal === null || isString(signal),
+  log: isLogLine,
   upgraded: ({ id, result }) => isNumber(id) && result != null,
   refused: ({ id, code, message }) => isNumber(id) && isString(code) && isString(message)
 }

@@ -95,7 +95,8 @@ t.test('the master is told what it holds, and that this generation is ready, or 
       unclaimed: ['unix:app.sock'],
       published: ['tcp::3000'],
       endTimeout: 5_000,
-      probation: terms
+      probation: terms,
+      logs: true
     },
     { type: 'dying' },
     { type: 'leaving' },
