@@ -15,6 +15,8 @@ const messages = {
   GRACEFUL_UPGRADE_NO_PROBATION: 'no generation is on probation',
   GRACEFUL_UPGRADE_MASTER_LOST: 'the master did not answer',
   GRACEFUL_UPGRADE_DUPLICATE: 'two copies of fastify-graceful-upgrade are loaded in this process',
+  GRACEFUL_UPGRADE_ALREADY_REGISTERED:
+    'fastify-graceful-upgrade is registered on this server already: register it once, on the server itself; all of its plugins have app.gracefulUpgrade then',
   GRACEFUL_UPGRADE_USAGE: 'this command line cannot be used',
   GRACEFUL_UPGRADE_PID_FILE: 'the pid file cannot be used',
   GRACEFUL_UPGRADE_CONTROL_SOCKET: 'the control socket cannot be used',

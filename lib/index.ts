@@ -3,7 +3,8 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ConnectionCounts } from './connections/state.js'
 import type { Status } from './control/messages.js'
-import { drainBeforeClose, onCloseCalled, serverOption } from './internals/fastify.js'
+import { GracefulUpgradeError } from './errors.js'
+import { drainBeforeClose, isOneServer, onCloseCalled, serverOption } from './internals/fastify.js'
 import { createKeeper, type Keeper } from './kept/keep.js'
 import type { GracefulUpgradeOptions } from './options/given.js'
 import { refuseSupervision } from './options/supervised.js'
@@ -143,6 +144,9 @@ interface Known {
 }
 
 const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyInstance, given) => {
+  const others = [...thisProcess.application.instances]
+  if (app.hasDecorator('gracefulUpgrade') || others.some(other => isOneServer(other.app, app)))
+    throw new GracefulUpgradeError('GRACEFUL_UPGRADE_ALREADY_REGISTERED')
   if (!thisProcess.isWorker) refuseSupervision(process.env)
   const environment = optionsOfEnvironment(process.env)
   if (thisProcess.application.instances.size > 0) delete environment.check // others may have no such route
@@ -189,7 +193,7 @@ const plugin: FastifyPluginAsync<GracefulUpgradeOptions> = async (app: FastifyIn
 
 /**
  * Upgrades the server to its new version on SIGHUP while it serves, and drains on every way out.
- * @throws GRACEFUL_UPGRADE_INVALID_OPTION at `register`
+ * @throws GRACEFUL_UPGRADE_INVALID_OPTION, _ALREADY_REGISTERED at `register`
  */
 export const gracefulUpgrade = fp(plugin, { name: 'fastify-graceful-upgrade', fastify: '5.x' })
 

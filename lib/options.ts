@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { GracefulUpgradeError } from './errors.js'
+import { nearest } from './nearest.js'
 import type { ResolvedOptions } from './options/given.js'
 import {
   checks,
@@ -91,10 +92,15 @@ export function resolveOptions(...given: readonly unknown[]): ResolvedOptions {
 function check(name: string, value: unknown): void {
   if (Object.hasOwn(supervisorOptions, name))
     throw new GracefulUpgradeError('GRACEFUL_UPGRADE_INVALID_OPTION', onlySupervised(name, name))
-  if (!Object.hasOwn(table, name))
-    throw invalid(name, `is unknown (there are ${Object.keys(table).join(', ')})`, value)
+  if (!Object.hasOwn(table, name)) throw invalid(name, unknown(name), value)
   const { rule, allows } = table[name as keyof Table]
   if (!allows(value)) throw invalid(name, `must be ${rule}`, value)
+}
+
+function unknown(name: string): string {
+  const names = Object.keys(table)
+  const meant = nearest(name, names)
+  return `is unknown${meant === undefined ? '' : `: did you mean ${meant}?`} (there are ${names.join(', ')})`
 }
 
 function invalid(name: string, rule: string, value: unknown): GracefulUpgradeError {

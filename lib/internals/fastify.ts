@@ -17,6 +17,19 @@ export function serverOption(app: FastifyInstance): unknown {
   return undefined
 }
 
+/** Whether one is the other, or both are plugins of one server: Fastify makes an instance for a plugin by `Object.create()`. */
+export function isOneServer(one: FastifyInstance, other: FastifyInstance): boolean {
+  return rootOf(one) === rootOf(other)
+}
+
+function rootOf(app: object): object {
+  for (let object = app; ; ) {
+    const above = Object.getPrototypeOf(object)
+    if (above === null || !('server' in above)) return object
+    object = above
+  }
+}
+
 /**
  * Runs `drain` when `fastify.close()` begins: before `preClose`, before 503s are answered, before the server
  * is closed. Handlers run last in, first out, and Fastify adds its own when booting ends; so this one, added

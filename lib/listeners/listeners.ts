@@ -1,5 +1,5 @@
 import cluster from 'node:cluster'
-import { subscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import type { Server } from 'node:net'
 import { connectionsOf } from '../connections/connections.js'
@@ -58,6 +58,9 @@ export interface Listeners extends EventEmitter<ListenerEvents> {
   /** A next generation boots, or has failed: until then the files of Unix sockets stay. */
   upgrading(value: boolean): void
   isUpgrading(): boolean
+  /** Hears of no `listen()` any more, until it follows again. */
+  leave(): void
+  follow(): void
 }
 
 /**
@@ -74,8 +77,7 @@ export function watchListeners(open: readonly OpenListener[]): Listeners {
   const live = new Map<Server, Listener>()
   const addresses = new WeakMap<Server, ListenerAddress>()
 
-  subscribe('tracing:net.server.listen:asyncStart', onStart)
-  subscribe('tracing:net.server.listen:asyncEnd', onBound)
+  followAll()
 
   return Object.assign(events, {
     live: () => [...live.values()],
@@ -89,8 +91,18 @@ export function watchListeners(open: readonly OpenListener[]): Listeners {
     share: files.share,
     handOver: () => files.settle('theirs'),
     upgrading: (value: boolean) => files.settle(value ? 'undecided' : 'ours'),
-    isUpgrading: files.isUndecided
+    isUpgrading: files.isUndecided,
+    follow: followAll,
+    leave() {
+      unsubscribe('tracing:net.server.listen:asyncStart', onStart)
+      unsubscribe('tracing:net.server.listen:asyncEnd', onBound)
+    }
   })
+
+  function followAll(): void {
+    subscribe('tracing:net.server.listen:asyncStart', onStart)
+    subscribe('tracing:net.server.listen:asyncEnd', onBound)
+  }
 
   function onStart(message: unknown): void {
     const { server, options } = message as { server: Server; options: ListenOptions }

@@ -1,13 +1,13 @@
 import type { Server } from 'node:net'
 
-/** Servers of this process that are not the application's. One per process by nature, as `listeners.ts` follows all. */
-const hidden = new WeakSet<Server>()
+/** Every copy of this package in the process knows it, as each follows what listens there. */
+const hidden = Symbol.for('fastify-graceful-upgrade.hidden')
 
 /** To be called before its `listen()`: the server is then no listener, and no generation inherits it. */
 export function hide(server: Server): void {
-  hidden.add(server)
+  Object.defineProperty(server, hidden, { value: true })
 }
 
 export function isHidden(server: Server): boolean {
-  return hidden.has(server)
+  return hidden in server
 }

@@ -5,6 +5,7 @@ import type { DrainReport } from '../drain/report.js'
 import type { Relay } from '../handover/offer.js'
 import type { TicketKeys } from '../handover/session-tickets.js'
 import type { OpenListener } from '../listeners/address.js'
+import type { LogLine } from '../protocol/log-line.js'
 import type { ProbationTerms, Tally } from '../protocol/probation.js'
 import type { Shared, ShareRequest, TeamNews } from '../protocol/team.js'
 
@@ -100,6 +101,8 @@ export interface Generation {
    * @throws what keeps one from its start: those that have been there serve on
    */
   scale?(workers: number, onProgress: (workers: number) => void): Promise<number>
+  /** Logs a line of the master by the logger of its application; false where it can't. */
+  log?(line: LogLine): boolean
   /** Takes a connection of another generation. */
   readonly adopt: Relay
   /**

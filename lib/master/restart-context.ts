@@ -152,6 +152,7 @@ function hasScript({ isSea, script }: RestartEnvironment): boolean {
 function withScript(from: RestartEnvironment, rest: readonly string[], directory: string): readonly string[] {
   const { script } = from
   if (script === undefined || !hasScript(from) || leadsToScript(from, rest, directory)) return rest
+  if (rest[scriptIndex(rest)] === undefined) return rest // in a worker thread, whose flags are not the process's
   return resolves(from.realpath, script) === undefined ? rest : rest.with(scriptIndex(rest), script)
 }
 

@@ -49,6 +49,8 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
   const [dying, draining, leaving] = [createDeferred(), createDeferred(), createDeferred()]
   let unclaimed: readonly string[] = []
   let probation: ProbationTerms | undefined
+  /** Whether it logs lines, and is there yet. */
+  let takesLines = false
   let life: Life = { name: 'booting' }
   let state: GenerationProcess['state'] = 'booting'
   /** It has said so. */
@@ -60,6 +62,9 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
   })
 
   channel.hear(onMessage)
+  void ended.then(() => {
+    takesLines = false
+  })
   void gone.then(() => {
     if (state === 'closing') state = 'draining'
     offers.close('unavailable')
@@ -117,6 +122,11 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       send({ type: 'close', signal: null })
       return true
     },
+    log(line) {
+      if (!takesLines || !channel.isOpen()) return false
+      send({ type: 'log', ...line })
+      return true
+    },
     adopt: offers.offer,
     share: questions.share,
     signal: child.kill,
@@ -148,6 +158,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
         listens(said.endTimeout, said.closeDelay)
         unclaimed = said.unclaimed
         probation = said.probation
+        takesLines = said.logs === true
         return startUp.succeed(unclaimed)
       }
       case 'drained':

@@ -14,6 +14,7 @@ import { type ChannelEnd, openChannel } from '../protocol/channel.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
 import type { EndTimes } from '../protocol/end-times.js'
 import type { Inquire } from '../protocol/inquire.js'
+import type { LogLine } from '../protocol/log-line.js'
 import type { WorkerMessage } from '../protocol/messages.js'
 import type { ProbationTerms, Tally } from '../protocol/probation.js'
 import { readMasterMessage } from '../protocol/read-message.js'
@@ -31,6 +32,7 @@ export interface Parent
     alone: []
     team: [TeamNews]
     upgrading: [boolean]
+    log: [LogLine]
     retire: [isUrgent: boolean]
     close: [NodeJS.Signals | null]
     /** The answer may take its time. */
@@ -113,7 +115,7 @@ export function connectParent(
       published: readonly string[],
       times: EndTimes,
       probation: ProbationTerms
-    ) => send({ type: 'ready', unclaimed, published, ...times, probation }),
+    ) => send({ type: 'ready', unclaimed, published, ...times, probation, logs: true }),
     erred: () => send({ type: 'erred' }),
     dying: () => send({ type: 'dying' }),
     leaving: () => send({ type: 'leaving' }),
@@ -192,6 +194,8 @@ export function connectParent(
         return void events.emit('ticketKeys', said.ticketKeys)
       case 'upgrading':
         return void events.emit('upgrading', said.value)
+      case 'log':
+        return void events.emit('log', said)
       case 'close':
         return void events.emit('close', said.signal)
       case 'upgraded':

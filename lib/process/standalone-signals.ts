@@ -1,3 +1,4 @@
+import type { Log } from '../log.js'
 import type { Master } from '../master/master.js'
 import type { Host } from '../signals/host.js'
 import { onClose } from '../signals/on-close.js'
@@ -22,14 +23,15 @@ export interface StandaloneSignalHandlers {
   master(): Pick<Master, 'close' | 'hurry' | 'kill' | 'abandon'>
   /** Whether this process is the one that serves. */
   isServing(): boolean
+  readonly log: Log
 }
 
 export function installStandaloneSignals(
   { application, own }: Pick<ProcessContext, 'application' | 'own'>,
-  { master, isServing }: StandaloneSignalHandlers,
+  { master, isServing, log }: StandaloneSignalHandlers,
   host: Host
 ): StandaloneSignals {
-  const { log, options } = application
+  const { options } = application
   const { closeSignals } = options
   /** Of the application that serves, and then of the master that is left. */
   let closing = closeOn(closeSignals || [], closeSignals !== false)

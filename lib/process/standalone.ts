@@ -1,5 +1,6 @@
 import { GracefulUpgradeError } from '../errors.js'
 import type { Generation, Judge } from '../master/generation.js'
+import type { Master } from '../master/master.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
 import type { Inquire } from '../protocol/inquire.js'
 import type { UpgradeResult } from '../protocol/upgrade-result.js'
@@ -7,6 +8,7 @@ import { runMaster } from '../run-master.js'
 import { type Host, thisHost } from '../signals/host.js'
 import { generationHere } from './generation-here.js'
 import { inquireHere } from './inquire-here.js'
+import { createLentLog } from './lent-log.js'
 import type { ProcessContext, Role } from './role.js'
 import { passSelfCheck } from './self-check.js'
 import { installStandaloneSignals } from './standalone-signals.js'
@@ -51,7 +53,9 @@ interface Mastership {
 
 function takeMastership(processContext: ProcessContext, isHeir: boolean, host: Host): Mastership {
   const { generation, team, application, listeners, beside, context, standardError } = processContext
-  const { log, options } = application
+  const { options } = application
+  const log = createLentLog(application.log, () => running?.serving())
+  let running: Master | undefined
   const over = new AbortController()
   /** It is not ended if that fails: it serves already, and nobody would take its place. But nobody is told that it is ready. */
   const checked = isHeir
@@ -70,7 +74,7 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
       for (const pid of team.orphans()) host.kill(pid, 'SIGTERM')
     }
   })
-  const signals = installStandaloneSignals(processContext, { master: () => master, isServing }, host)
+  const signals = installStandaloneSignals(processContext, { master: () => master, isServing, log }, host)
   const { master, control, inquire, leave } = runMaster({
     mode: 'standalone',
     first: here,
@@ -81,6 +85,7 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
     context: () => context,
     stop: signals.stop
   })
+  running = master
   processContext.servesAlone()
   control.catch(error => log.error({ err: error }, 'no control socket'))
   return {

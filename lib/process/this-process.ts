@@ -5,7 +5,6 @@
 
 import { isMainThread } from 'node:worker_threads'
 import { createDeferred } from '../deferred.js'
-import { GracefulUpgradeError } from '../errors.js'
 import { isAlive } from '../is-alive.js'
 import type { OpenListener } from '../listeners/address.js'
 import { watchListeners } from '../listeners/listeners.js'
@@ -17,17 +16,15 @@ import type { Inquire } from '../protocol/inquire.js'
 import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import { createOwnListeners } from '../signals/own-listeners.js'
 import { listenersOfSystemd } from '../systemd/sockets.js'
-import { type Application, createApplication } from './application.js'
+import { createApplication } from './application.js'
 import { createBeside } from './beside.js'
+import { takeTurns } from './copies.js'
 import type { Instance } from './instance.js'
 import { watchReadiness } from './readiness.js'
 import type { ProcessContext, Role } from './role.js'
 import { createStandaloneRole } from './standalone.js'
 import { createTeamHere } from './team-here.js'
 import { createWorkerRole } from './worker-role.js'
-
-/** Where copies of this package find each other. */
-const copy = Symbol.for('fastify-graceful-upgrade')
 
 // In a worker thread the descriptors are the main thread's.
 const inheritance = isMainThread
@@ -49,6 +46,8 @@ if (inheritance === undefined) listeners.serve()
 const own = createOwnListeners()
 
 export const application = createApplication(listeners, own)
+
+const useThisCopy = takeTurns(listeners, () => inheritance !== undefined || application.instances.size > 0)
 
 /** Which worker this is of how many. */
 export const team = createTeamHere(inheritance)
@@ -146,18 +145,9 @@ export function declareReady(instance: Instance): void {
   process.nextTick(() => readiness?.declare()) // behind what listens since this very turn, and is published then
 }
 
-/**
- * @throws GRACEFUL_UPGRADE_DUPLICATE if another copy of this package has an instance in this process: both would
- * answer the same signal
- */
+/** @throws GRACEFUL_UPGRADE_DUPLICATE if another copy of this package has an instance in this process */
 export function add(instance: Instance): void {
-  const process = globalThis as { [copy]?: Application }
-  // A test runner that loads modules anew leaves behind a copy whose instances are closed.
-  if (process[copy] === undefined || process[copy].instances.size === 0) process[copy] = application
-  if (process[copy] !== application) {
-    const detail = 'let all of them resolve to one (npm ls fastify-graceful-upgrade)'
-    throw new GracefulUpgradeError('GRACEFUL_UPGRADE_DUPLICATE', detail)
-  }
+  useThisCopy()
   application.add(instance)
 }
 

@@ -5,6 +5,7 @@ import type { Listener } from '../listeners/listeners.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
 import { describeCheckFailure } from '../protocol/check-failure.js'
 import type { Inheritance } from '../protocol/inheritance.js'
+import { writeLine } from '../protocol/log-line.js'
 import { type Host, thisHost } from '../signals/host.js'
 import { inquireHere } from './inquire-here.js'
 import { connectParent } from './parent.js'
@@ -99,6 +100,7 @@ export function createWorkerRole(
   })
   knowSiblings()
   parent.on('upgrading', value => listeners.upgrading(value))
+  parent.on('log', line => writeLine(application.log, line))
   parent.on('share', (request, answer) => {
     const isWanted = life.phase === 'serving' && !application.ending && application.options.handover !== false
     void (isWanted ? sharer.share(request) : Promise.resolve(nothingShared)).then(answer)

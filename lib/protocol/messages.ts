@@ -7,6 +7,7 @@ import type { ListenerAddress } from '../listeners/address.js'
 import type { CheckFailure } from './check-failure.js'
 import type { EndTimes } from './end-times.js'
 import type { Inquire } from './inquire.js'
+import type { LogLine } from './log-line.js'
 import type { ProbationTerms, Tally } from './probation.js'
 import type { Shared, ShareRequest, TeamNews } from './team.js'
 import type { UpgradeResult } from './upgrade-result.js'
@@ -35,6 +36,8 @@ export type WorkerMessage =
       readonly published?: readonly string[]
       /** Of an older version, which doesn't know what to do when two generations serve, there is none. */
       readonly probation?: ProbationTerms
+      /** It takes lines for its log; an older version doesn't. */
+      readonly logs?: boolean
     } & EndTimes)
   /** What has become of its connections; it exits now. */
   | { readonly type: 'drained'; readonly report: DrainReport }
@@ -114,6 +117,8 @@ export type MasterMessage =
     }
   /** Nobody follows: drain, close, exit; the second one skips `closeDelay`. */
   | { readonly type: 'close'; readonly signal: NodeJS.Signals | null }
+  /** To be logged by the application's logger, as a process that has served has none that is of today. */
+  | ({ readonly type: 'log' } & LogLine)
   | { readonly type: 'upgraded'; readonly id: number; readonly result: UpgradeResult }
   /** What it wanted to know: a `Status`, or text. */
   | { readonly type: 'informed'; readonly id: number; readonly answer: unknown }

@@ -6,6 +6,7 @@ import { isTicketKeys } from '../handover/session-tickets.js'
 import { isAddress } from '../listeners/address.js'
 import { isCheckFailure } from './check-failure.js'
 import { unwrap } from './envelope.js'
+import { isLogLine } from './log-line.js'
 import type { MasterMessage, WorkerMessage } from './messages.js'
 
 /** @returns undefined if the message isn't for the master; 'unknown' if a later version may know it */
@@ -68,6 +69,7 @@ const masterChecks: Checks<MasterMessage> = {
   ticketKeys: ({ ticketKeys }) => isTicketKeys(ticketKeys),
   retire: () => true,
   close: ({ signal }) => signal === null || isString(signal),
+  log: isLogLine,
   upgraded: ({ id, result }) => isNumber(id) && result != null,
   refused: ({ id, code, message }) => isNumber(id) && isString(code) && isString(message)
 }

@@ -1,6 +1,6 @@
 /** Whoever pastes the README's commands into an empty folder, to install the packed package too, gets what it says. */
 import { execFileSync, spawn } from 'node:child_process'
-import { copyFileSync, readFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { temporaryFolder } from '../helper/folder.ts'
@@ -12,6 +12,20 @@ import { cleanEnvironment } from '../helper/server.ts'
 const root = path.resolve(import.meta.dirname, '../..')
 const install = 'npm install fastify fastify-graceful-upgrade\n'
 
+/** As both modules are in one program, what is declared twice is found. */
+const required = `
+import Fastify = require('fastify')
+import plugin = require('fastify-graceful-upgrade')
+import { type GracefulUpgrade, gracefulUpgrade, serverOptions } from 'fastify-graceful-upgrade'
+const options: plugin.GracefulUpgradeOptions = { drainTimeout: 1_000 }
+const app = Fastify(serverOptions({ logger: true, gracefulUpgrade: options }))
+app.register(plugin, options)
+app.register(plugin.default)
+app.register(gracefulUpgrade)
+app.gracefulUpgrade satisfies GracefulUpgrade
+new plugin.GracefulUpgradeError('GRACEFUL_UPGRADE_USAGE').code satisfies plugin.ErrorCode
+`
+
 const project = temporaryFolder(t)
 const port = String(await freePort())
 const { filename, names } = pack()
@@ -20,14 +34,16 @@ t.test('what is packed is what a user needs, and nothing else', async t => {
   for (const name of names) {
     t.match(
       name,
-      /^(dist\/(cli\.cjs|index\.js|index\.js\.map|index\.d\.ts|rehearsal\/(rehearse\.js|report\.html|uPlot\.iife\.min\.js|uPlot\.min\.css))|lib\/([\w-]+\/)?[\w-]+\.ts|lib\/README\.md|lib\/rehearsal\/report\.html|example\/([\w-]+\/)*[\w-]+\.(mjs|html|svg|md|sh|service|socket)|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/
+      /^(dist\/(cli\.cjs|index\.(js|cjs|cjs\.map|d\.ts|d\.cts)|rehearsal\/(rehearse\.js|report\.html|uPlot\.iife\.min\.js|uPlot\.min\.css))|lib\/([\w-]+\/)?[\w-]+\.ts|lib\/README\.md|lib\/rehearsal\/report\.html|example\/([\w-]+\/)*[\w-]+\.(mjs|html|svg|md|sh|service|socket)|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/
     )
     t.notMatch(name, /\/current|node_modules/, 'that a deployment has left behind')
   }
   const documents = ['README.md', 'LICENSE', 'example/README.md', 'example/deployment/deploy.sh']
   for (const name of [
     'dist/index.js',
+    'dist/index.cjs',
     'dist/index.d.ts',
+    'dist/index.d.cts',
     'dist/cli.cjs',
     'dist/rehearsal/rehearse.js',
     ...documents
@@ -68,11 +84,12 @@ t.test('the program that npm has linked tells the version of the package', async
 t.test('an application in TypeScript takes its types from there', async t => {
   copyFileSync(path.join(root, 'test/fixture/typescript.ts'), path.join(project, 'application.mts'))
   copyFileSync(path.join(root, 'test/types/usage.ts'), path.join(project, 'usage.mts'))
+  writeFileSync(path.join(project, 'required.cts'), required)
   const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
   const flags = ['--strict', '--noEmit', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2023']
   const types = ['--types', 'node', '--typeRoots', path.join(root, 'node_modules/@types')]
   const { code, output } = await ended(
-    spawn(process.execPath, [tsc, ...flags, ...types, 'application.mts', 'usage.mts'], {
+    spawn(process.execPath, [tsc, ...flags, ...types, 'application.mts', 'usage.mts', 'required.cts'], {
       cwd: project,
       env: cleanEnvironment()
     })

@@ -1,5 +1,6 @@
 /** The ways in which a user starts a server, and each upgrades; `fastify start` is in own-listeners.test.ts. */
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { Client } from '../helper/http-client.ts'
@@ -7,6 +8,7 @@ import { type Server, startServer } from '../helper/server.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const fixture = (name: string) => path.join(root, 'test/fixture', name)
+const file = (name: string) => path.join(root, 'dist', name)
 
 async function upgrades(t: Test, server: Server): Promise<void> {
   const address = { host: '127.0.0.1', port: await server.port() }
@@ -50,12 +52,27 @@ t.test('what is public, and nothing else', async t => {
     'Kept',
     'UpgradeResult'
   ]
-  t.same(Object.keys(await import(path.join(root, 'dist/index.js'))).sort(), values)
-  const declaration = readFileSync(path.join(root, 'dist/index.d.ts'), 'utf8')
-  const names = [...declaration.matchAll(/^export (type )?\{(.+)\};$/gm)].flatMap(([, type, list]) =>
-    list!.split(',').map(name => `${type ?? ''}${name.trim().replace(/.* as /, '')}`)
+  const [asModule, required] = [
+    await import(file('index.js')),
+    createRequire(import.meta.url)(file('index.cjs'))
+  ]
+  t.same(Object.keys(asModule).sort(), values)
+  t.equal(
+    required,
+    asModule.default,
+    'one copy, however it is loaded: the plugin itself, as in packages of Fastify'
   )
-  t.same(names.sort(), [...values, ...types.map(name => `type ${name}`)].sort())
-  t.same(declaration.match(/^export (?!(type )?\{)/gm), null, 'and each of them is in these lists')
-  t.notMatch(declaration, /from '\./, 'it stands alone')
+  for (const name of values) t.equal(required[name], asModule[name], name)
+
+  const listed = [...values, ...types.map(name => `type ${name}`)].sort()
+  for (const declaration of ['index.d.ts', 'index.d.cts'].map(name => readFileSync(file(name), 'utf8'))) {
+    const lists = [...declaration.matchAll(/^ *export (type )?\{ (.+) \}/gm)]
+    const names = lists.flatMap(([, type, list]) =>
+      list!.split(', ').map(name => `${type ?? ''}${name.replace(/.* as /, '')}`)
+    )
+    if (/^export default/m.test(declaration)) names.push('default')
+    t.same(names.sort(), listed)
+    t.same(declaration.match(/^export (?!(type )?\{|default main|= gracefulUpgrade)/gm), null, 'and no more')
+    t.notMatch(declaration, /from '\.(?!\/index\.cjs)/, 'it stands alone')
+  }
 })

@@ -212,7 +212,12 @@ t.test('no signal both upgrades and ends the server, or a worker', async t => {
 })
 
 t.test('an unknown option is refused, and the known ones are told', async t => {
-  refuses(t, { drainTimeOut: 5 }, 'drainTimeOut is unknown', ...Object.keys(defaultOptions))
+  refuses(
+    t,
+    { drainTimeOut: 5 },
+    'drainTimeOut is unknown: did you mean drainTimeout?',
+    ...Object.keys(defaultOptions)
+  )
 })
 
 t.test('options are an object', async t => {

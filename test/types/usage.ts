@@ -26,7 +26,7 @@ upgrade.connections().fresh satisfies number
 const status = await upgrade.status()
 status satisfies Status
 for (const { state, workers, heldUpBy } of status.generations) {
-  state satisfies 'booting' | 'probation' | 'serving' | 'draining'
+  state satisfies 'booting' | 'probation' | 'serving' | 'closing' | 'draining'
   workers?.[0]?.rss satisfies number | null | undefined
   heldUpBy?.[0] satisfies HoldUp | undefined
 }

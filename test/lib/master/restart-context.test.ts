@@ -160,6 +160,13 @@ t.test('without a script there are the flags, and the words behind them', async 
   t.same(capture({ execArgv, words: ['--', '--one'] }).args, ['--eval', 'serve()', '--', '--one'])
 })
 
+t.test('in a worker thread, whose flags are not those of its process, nothing fails', async t => {
+  const execArgv = ['--conditions', 'node', '--no-warnings']
+  const script = '/srv/releases/42/app'
+  const { args } = capture({ execArgv, script, commandLine: () => ['node', 'app'] })
+  t.same(args, ['app'])
+})
+
 t.test('Node.js is started by the name it was called by', async t => {
   const PATH = '/nowhere:/usr/bin:/opt/node-20/bin'
   t.equal(capture({ environment: { PATH } }).command, '/usr/bin/node', 'a bare name, in the PATH')

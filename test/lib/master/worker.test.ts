@@ -461,3 +461,20 @@ t.test('one that drains is not hurried, whether it says so or has been told to',
   t.notOk(older.generation.hurry())
   for (const { child } of [says, crashed, retired, older]) child.end(0)
 })
+
+t.test('it logs lines of the master while it is there, if it says that it does', async t => {
+  const line = { level: 'info', fields: { generation: 3 }, text: 'generation spawned' } as const
+  const older = setUp()
+  older.serve()
+  t.equal(older.generation.log?.(line), false)
+  t.notMatch(older.child.said, [{ type: 'log' }])
+
+  const { child, generation } = setUp()
+  t.equal(generation.log?.(line), false, 'not before it is ready')
+  child.say({ ...ready, logs: true })
+  t.equal(generation.log?.(line), true)
+  t.same(child.said.at(-1), { type: 'log', ...line })
+  child.emit('exit', 1, null)
+  await generation.ended
+  t.equal(generation.log?.(line), false, 'its channel is open yet')
+})

@@ -253,10 +253,25 @@ t.test('connections are counted on both servers of localhost', { skip: !hasIPv6(
   t.equal(app.gracefulUpgrade.connections().idle, 2)
 })
 
-t.test('an instance registers the plugin once', async t => {
-  const app = build(t)
-  void app.register(gracefulUpgrade)
-  await t.rejects(async () => app.ready(), { code: 'FST_ERR_DEC_ALREADY_PRESENT' })
+t.test('a server registers the plugin once, in whichever of its plugins', async t => {
+  const code = 'GRACEFUL_UPGRADE_ALREADY_REGISTERED'
+  const inPlugin = async (app: FastifyInstance) => void (await app.register(gracefulUpgrade))
+  for (const [first, second] of [
+    [gracefulUpgrade, gracefulUpgrade],
+    [inPlugin, inPlugin],
+    [inPlugin, gracefulUpgrade],
+    [gracefulUpgrade, inPlugin]
+  ] as const) {
+    const app = Fastify()
+    void app.register(first)
+    void app.register(second)
+    await t.rejects(async () => app.ready(), { code, message: /register it once, on the server itself/ })
+    await app.close()
+  }
+  const [one, other] = [Fastify(), Fastify()]
+  t.teardown(() => Promise.all([one.close(), other.close()]))
+  await one.register(inPlugin)
+  await other.register(inPlugin)
 })
 
 function hasIPv6(): boolean {

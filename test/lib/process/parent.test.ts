@@ -104,7 +104,8 @@ t.test('the master is told what it holds, and that this generation is ready, or 
       published: ['tcp::3000'],
       endTimeout: 5_000,
       closeDelay: 7,
-      probation: terms
+      probation: terms,
+      logs: true
     },
     { type: 'dying' },
     { type: 'leaving' },

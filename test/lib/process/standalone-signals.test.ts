@@ -27,7 +27,7 @@ function play(options: Partial<ResolvedOptions> = {}) {
     kill: () => void calls.push('kill'),
     abandon: () => void calls.push('abandon')
   }
-  const handlers = { master: () => master, isServing: () => state.isServing }
+  const handlers = { master: () => master, isServing: () => state.isServing, log: application.log }
   const signals = installStandaloneSignals({ application, own: createOwnListeners(host) }, handlers, host)
   return { host, calls, lines, code, state, signals }
 }
