@@ -40,15 +40,21 @@ t.test('what is public, and nothing else', async t => {
     'ConnectionState',
     'DrainHook',
     'DrainReason',
+    'DrainReport',
     'ErrorCode',
+    'GenerationStatus',
     'GracefulUpgrade',
     'GracefulUpgradeOptions',
     'GracefulUpgradeState',
+    'HoldUp',
     'KeepableConnection',
     'KeepableRequest',
     'KeepOptions',
     'Kept',
-    'UpgradeResult'
+    'Status',
+    'UpgradeRecord',
+    'UpgradeResult',
+    'WorkerStatus'
   ]
   t.same(Object.keys(await import(path.join(root, 'dist/index.js'))).sort(), values)
   const declaration = readFileSync(path.join(root, 'dist/index.d.ts'), 'utf8')
