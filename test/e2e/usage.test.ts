@@ -42,15 +42,21 @@ t.test('what is public, and nothing else', async t => {
     'ConnectionState',
     'DrainHook',
     'DrainReason',
+    'DrainReport',
     'ErrorCode',
+    'GenerationStatus',
     'GracefulUpgrade',
     'GracefulUpgradeOptions',
     'GracefulUpgradeState',
+    'HoldUp',
     'KeepableConnection',
     'KeepableRequest',
     'KeepOptions',
     'Kept',
-    'UpgradeResult'
+    'Status',
+    'UpgradeRecord',
+    'UpgradeResult',
+    'WorkerStatus'
   ]
   const [asModule, required] = [
     await import(file('index.js')),

@@ -312,7 +312,10 @@ t.test('kept and idle ones go in their share; a drain waits for a kept one that 
   const codes = clients.map(client => once(client, 'close').then(([code]) => code))
   await Promise.all(clients.map(client => once(client, 'open')))
   await until(() => from.guests.size === 2)
-  const timer = setInterval(() => clients.map(client => client.ping()), 1)
+  const timer = setInterval(
+    () => clients.map(client => client.readyState === client.OPEN && client.ping()),
+    1
+  )
   const offers: string[] = []
   let answer: (answer: 'refused') => void = () => {}
   const answered = new Promise<'refused'>(resolve => {

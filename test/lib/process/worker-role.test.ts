@@ -41,6 +41,7 @@ function playParent() {
       return { generation: 3, pid: 1, ms: 1 }
     },
     judge: async (verdict: string, reason: string) => void said.push(`${verdict}: ${reason}`),
+    inquire: async (about: string) => `${about} of the master`,
     offer: async () => 'adopted' as const
   }) as unknown as Parent
   const connect = (take: Relay) => {
@@ -76,7 +77,7 @@ function play(options: Partial<ResolvedOptions> = {}, given: Partial<Inheritance
       listeners,
       own: createOwnListeners(host),
       beside,
-      context: {} as never,
+      context: { directory: '/srv/app' } as never,
       standardError: { fd: 2, write() {}, replace: descriptor => void descriptors.push(descriptor) }
     },
     {
@@ -680,6 +681,7 @@ t.test('one on probation that is told to end with all others does so', async t =
   t.same(worker.heard.slice(3), ['over', 'upgrading false'], 'its files go with it')
 })
 
+<<<<<<< HEAD
 t.test('with closeDelay it serves on until the master says so again, not by a signal of its own', async t => {
   const worker = play({ closeDelay: 600_000 })
   worker.serve()
@@ -722,4 +724,16 @@ t.test('where the master is lost meanwhile nobody could skip it any more: it is 
   t.same(worker.calls, ['end: close'])
   t.notOk(worker.isAlone())
   t.end()
+=======
+t.test('what the whole service is doing the master tells; without one it tells of itself', async t => {
+  const { role, lose } = play()
+  t.equal(await role.inquire('status'), 'status of the master', 'also while it boots')
+  lose()
+  t.match(await role.inquire('status'), {
+    pid: process.pid,
+    mode: 'standalone',
+    generations: [{ generation: 2 }]
+  })
+  t.match(await role.inquire('metrics'), /^graceful_upgrade_generation 2$/m)
+>>>>>>> metrics
 })
