@@ -7,6 +7,7 @@ import type { Listeners } from '../listeners/listeners.js'
 import type { ResolvedOptions } from '../options/given.js'
 import { defaultOptions } from '../options.js'
 import type { EndTimes } from '../protocol/messages.js'
+import { tellDelay } from '../signals/on-close.js'
 import type { OwnListeners } from '../signals/own-listeners.js'
 import { createCloseDelay } from './close-delay.js'
 import { createDeparture, type Departure } from './departure.js'
@@ -153,7 +154,7 @@ export function createApplication(listeners: Listeners, own: OwnListeners): Appl
   /** What has begun by its end may be an upgrade, which shall stay one. */
   async function linger(closeDelay: number, onDrain: () => void): Promise<WayOut> {
     const over = delay.begin(closeDelay)
-    if (delay.isUnderWay) log().info({ closeDelay }, 'serving on for closeDelay, a second signal skips it')
+    if (delay.isUnderWay) tellDelay(log(), { closeDelay })
     await over
     if (wayOut !== undefined) return wayOut
     const begun = begin('close')
