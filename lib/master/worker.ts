@@ -11,6 +11,7 @@ import { typeOf } from '../protocol/envelope.js'
 import type { MasterMessage } from '../protocol/messages.js'
 import type { ProbationTerms } from '../protocol/probation.js'
 import { readWorkerMessage } from '../protocol/read-message.js'
+import { tellDelay } from '../signals/on-close.js'
 import type { Ending, GenerationProcess, Worker } from './generation.js'
 import { createHeldListeners } from './held-listeners.js'
 import { createQuestions } from './questions.js'
@@ -113,7 +114,9 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       return { ...ending, report: life.name === 'listening' ? life.report : null }
     },
     close(signal) {
-      state = lingers() ? 'closing' : 'draining'
+      const closeDelay = lingers()
+      state = closeDelay > 0 ? 'closing' : 'draining'
+      if (closeDelay > 0) tellDelay(log, { ...name, closeDelay })
       return end({ type: 'close', signal })
     },
     hurry() {
@@ -202,9 +205,10 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
     life = { report: null, ...life, name: 'listening', times: { endTimeout, closeDelay } }
   }
 
-  /** Whether it serves on for a while when it is told to close. */
-  function lingers(): boolean {
-    return life.name === 'listening' && (life.times.closeDelay ?? 0) > 0 && state !== 'draining' && !drains
+  /** For how long it serves on when it is told to close, in milliseconds. */
+  function lingers(): number {
+    const { closeDelay = 0 } = life.name === 'listening' ? life.times : {}
+    return state === 'draining' || drains ? 0 : closeDelay
   }
 
   function onDraining(): void {

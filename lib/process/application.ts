@@ -11,6 +11,7 @@ import type { Listeners } from '../listeners/listeners.js'
 import type { ResolvedOptions } from '../options/given.js'
 import { defaultOptions } from '../options.js'
 import type { EndTimes } from '../protocol/end-times.js'
+import { tellDelay } from '../signals/on-close.js'
 import type { OwnListeners } from '../signals/own-listeners.js'
 import { createCloseDelay } from './close-delay.js'
 import { createDeparture, type Departure } from './departure.js'
@@ -161,7 +162,7 @@ export function createApplication(listeners: Listeners, own: OwnListeners): Appl
   /** What has begun by its end may be an upgrade, which shall stay one. */
   async function linger(closeDelay: number, onDrain: () => void): Promise<WayOut> {
     const over = delay.begin(closeDelay)
-    if (delay.isUnderWay) log().info({ closeDelay }, 'serving on for closeDelay, a second signal skips it')
+    if (delay.isUnderWay) tellDelay(log(), { closeDelay })
     await over
     await wholeTurn() // whoever has connected by now is accepted: the end of the listening socket would reset it
     if (wayOut !== undefined) return wayOut

@@ -94,3 +94,8 @@ export function onClose(handlers: CloseHandlers, host: Host = thisHost): { close
     host.exit(1)
   }
 }
+
+/** Whoever waits in front of a terminal learns why, and how to end that. */
+export function tellDelay(log: Pick<Log, 'info'>, what: { readonly closeDelay: number }): void {
+  log.info(what, 'serving on for closeDelay, a second signal skips it')
+}

@@ -19,7 +19,7 @@ t.test('an upgrade runs the new version and retires the old one, and says so, al
   const address = { host: '127.0.0.1', port: await server.port() }
   const client = new Client(address)
   t.match(await ask(client), { version: 'one', generation: 1, pid: server.pid })
-  t.same(await ask(client, '/state'), { state: 'serving', aborted: false })
+  t.same(await ask(client, '/state'), { state: 'serving', isReady: true, aborted: false })
   server.deploy({ version: 'two' })
   for (const generation of [2, 3]) {
     const { body } = await new Client(address).post('/upgrade', '', { Connection: 'close' })
@@ -39,7 +39,7 @@ t.test('a second reload during an upgrade is refused and logged', async t => {
   server.deploy({ boot: 'held' })
   server.kill('SIGHUP')
   await server.line('generation spawned')
-  t.same(await ask(client, '/state'), { state: 'upgrading', aborted: false })
+  t.same(await ask(client, '/state'), { state: 'upgrading', isReady: true, aborted: false })
   server.kill('SIGHUP')
   t.match(await server.line('upgrade refused'), { err: { code: 'GRACEFUL_UPGRADE_IN_PROGRESS' } })
   server.deploy({})

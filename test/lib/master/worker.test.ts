@@ -422,12 +422,15 @@ t.test('an uncaught error of a worker is known before its end', async t => {
 t.test(
   'one that serves on for closeDelay has more time, and is hurried once, by a second message',
   async t => {
-    const { child, generation } = setUp()
+    const { child, generation, lines } = setUp()
     child.say({ ...ready, closeDelay: 3_000 })
     generation.serve([])
     t.notOk(generation.hurry(), 'it does not close')
     void generation.close('SIGTERM')
     t.match(generation.processes(), [{ state: 'closing' }])
+    t.match(lines('serving on for closeDelay, a second signal skips it'), [
+      { generation: 2, closeDelay: 3_000 }
+    ])
     t.ok(generation.hurry())
     t.notOk(generation.hurry())
     t.same(child.saidOf('close'), [

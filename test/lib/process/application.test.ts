@@ -160,3 +160,15 @@ t.test('there is no delay where nothing listens, nobody takes signals, or it end
   t.equal(departure()?.reason, 'close')
   t.end()
 })
+
+t.test('each instance is closed by its own close, when the last request of all is answered', async t => {
+  const { application, calls, add } = play()
+  const both = ['one', 'other'].map(name => add(name, { close: () => void calls.push(`close of ${name}`) }))
+  const ended = application.end('upgrade')
+  both[0]!.drained.resolve()
+  await turn()
+  t.notOk(calls.some(call => call.startsWith('close of')))
+  both[1]!.drained.resolve()
+  t.equal(await ended, 0)
+  t.same(calls.slice(3), ['close of one', 'close of other', 'one closes', 'other closes'])
+})

@@ -681,7 +681,6 @@ t.test('one on probation that is told to end with all others does so', async t =
   t.same(worker.heard.slice(3), ['over', 'upgrading false'], 'its files go with it')
 })
 
-<<<<<<< HEAD
 t.test('with closeDelay it serves on until the master says so again, not by a signal of its own', async t => {
   const worker = play({ closeDelay: 600_000 })
   worker.serve()
@@ -724,7 +723,8 @@ t.test('where the master is lost meanwhile nobody could skip it any more: it is 
   t.same(worker.calls, ['end: close'])
   t.notOk(worker.isAlone())
   t.end()
-=======
+})
+
 t.test('what the whole service is doing the master tells; without one it tells of itself', async t => {
   const { role, lose } = play()
   t.equal(await role.inquire('status'), 'status of the master', 'also while it boots')
@@ -735,5 +735,4 @@ t.test('what the whole service is doing the master tells; without one it tells o
     generations: [{ generation: 2 }]
   })
   t.match(await role.inquire('metrics'), /^graceful_upgrade_generation 2$/m)
->>>>>>> metrics
 })
