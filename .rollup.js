@@ -21,11 +21,18 @@ function inFront(types) {
     .join(', ')
   const file = (fileName, ...lines) =>
     this.emitFile({ type: 'asset', fileName, source: `${lines.join('\n')}\n` })
-  const main = ["import main from './index.cjs'", 'export default main']
-  file('index.js', ...main, `export const { ${named} } = main`)
+  // Node.js looks through what is imported for the names that it exports: of all the code that takes 90 ms.
+  file('front.cjs', "const main = require('./index.cjs')", 'module.exports = main')
+  file(
+    'index.js',
+    "import main from './front.cjs'",
+    'export default main',
+    `export const { ${named} } = main`
+  )
   file(
     'index.d.ts',
-    ...main,
+    "import main from './index.cjs'",
+    'export default main',
     `export { ${named} } from './index.cjs'`,
     `export type { ${names} } from './index.cjs'`
   )

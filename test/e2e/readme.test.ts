@@ -34,7 +34,7 @@ t.test('what is packed is what a user needs, and nothing else', async t => {
   for (const name of names) {
     t.match(
       name,
-      /^(dist\/(cli\.cjs|index\.(js|cjs|cjs\.map|d\.ts|d\.cts)|rehearsal\/(rehearse\.js|announce\.cjs|report\.html|uPlot\.iife\.min\.js|uPlot\.min\.css))|lib\/([\w-]+\/)?[\w-]+\.ts|lib\/README\.md|lib\/rehearsal\/report\.html|example\/([\w-]+\/)*[\w-]+\.(mjs|html|svg|md|sh|service|socket)|example\/nestjs\/(src\/[\w.]+\.ts|\w+\.json)|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/
+      /^(dist\/(cli\.cjs|front\.cjs|index\.(js|cjs|cjs\.map|d\.ts|d\.cts)|rehearsal\/(rehearse\.js|announce\.cjs|report\.html|uPlot\.iife\.min\.js|uPlot\.min\.css))|lib\/([\w-]+\/)?[\w-]+\.ts|lib\/README\.md|lib\/rehearsal\/report\.html|example\/([\w-]+\/)*[\w-]+\.(mjs|html|svg|md|sh|service|socket|yaml|cfg|conf)|example\/nestjs\/(src\/[\w.]+\.ts|\w+\.json)|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/
     )
     t.notMatch(name, /\/current|node_modules/, 'that a deployment has left behind')
   }
@@ -42,6 +42,7 @@ t.test('what is packed is what a user needs, and nothing else', async t => {
   for (const name of [
     'dist/index.js',
     'dist/index.cjs',
+    'dist/front.cjs',
     'dist/index.d.ts',
     'dist/index.d.cts',
     'dist/cli.cjs',

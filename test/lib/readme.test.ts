@@ -18,7 +18,7 @@ t.test("the README's option table is the defaults of the code", async t => {
 
 t.test('every npm script, file and heading that the documents name exists', async t => {
   const { scripts } = JSON.parse(read('package.json'))
-  const documents = ['README.md', 'example/README.md']
+  const documents = ['README.md', 'example/README.md', 'example/recipes/README.md']
   const anchors = new Set(documents.flatMap(file => anchorsOf(file)))
   for (const document of documents) {
     for (const [, script] of read(document).matchAll(/npm run ([\w:]+)/g)) t.ok(script! in scripts, script)
@@ -55,5 +55,8 @@ t.test('what the README shows is what the examples are', async t => {
 t.test('the examples are all told of', async t => {
   for (const name of readdirSync(path.join(root, 'example'))) {
     if (name !== 'README.md') t.ok(`${readme}${read('example/README.md')}`.includes(name), name)
+  }
+  for (const name of readdirSync(path.join(root, 'example/recipes'))) {
+    if (name !== 'README.md') t.ok(read('example/recipes/README.md').includes(`(${name})`), name)
   }
 })
