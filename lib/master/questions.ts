@@ -2,6 +2,7 @@ import type { ConnectionCounts } from '../connections/state.js'
 import type { TicketKeys } from '../handover/session-tickets.js'
 import { createPending } from '../pending.js'
 import type { Channel } from '../protocol/channel.js'
+import type { LogLine } from '../protocol/log-line.js'
 import type { MasterMessage, Shared, ShareRequest, Tally, WorkerMessage } from '../protocol/messages.js'
 import type { Load } from './generation.js'
 import { createMeter } from './meter.js'
@@ -13,6 +14,8 @@ export interface Questions {
   load(): Promise<Load | null>
   share(request: ShareRequest): Promise<Shared | null>
   tally(): Promise<Tally | null>
+  /** Whether it has logged the line, as far as it says so in time. */
+  log(line: LogLine): Promise<boolean>
   /** What it has said. */
   answer(message: Answers[keyof Answers]): void
   /** It will say nothing more. */
@@ -26,11 +29,13 @@ export interface Answers {
   readonly measure: Extract<WorkerMessage, { type: 'measured' }>
   readonly tally: Extract<WorkerMessage, { type: 'tallied' }>
   readonly share: Extract<WorkerMessage, { type: 'shared' }>
+  readonly log: Extract<WorkerMessage, { type: 'logged' }>
 }
 
 /** Without its id. */
 type Question =
-  | { readonly type: Exclude<keyof Answers, 'share'> }
+  | { readonly type: Exclude<keyof Answers, 'share' | 'log'> }
+  | ({ readonly type: 'log' } & LogLine)
   | ({ readonly type: 'share' } & ShareRequest)
 
 /** How long a worker may take to answer, in milliseconds. */
@@ -47,6 +52,7 @@ export function createQuestions({ isOpen, send }: Channel<MasterMessage>): Quest
     load: createMeter(async () => (await ask({ type: 'measure' }))?.usage ?? null),
     share: async request => (await ask({ type: 'share', ...request }, shareTimeout))?.shared ?? null,
     tally: async () => (await ask({ type: 'tally' }))?.tally ?? null,
+    log: async line => (await ask({ type: 'log', ...line })) !== null,
     answer: message => pending.answer(message.id, message),
     over: () => pending.answerAll(null)
   }

@@ -110,9 +110,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       return end({ type: 'close', signal })
     },
     log(line) {
-      if (!takesLines || !channel.isOpen()) return false
-      send({ type: 'log', ...line })
-      return true
+      return takesLines && channel.isOpen() ? questions.log(line) : undefined
     },
     adopt: offers.offer,
     share: questions.share,
@@ -166,6 +164,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       case 'measured':
       case 'shared':
       case 'tallied':
+      case 'logged':
         return questions.answer(said)
       case 'upgrade':
         return void answer(said.id, async () => {

@@ -48,6 +48,8 @@ export type WorkerMessage =
   /** Its drain has begun: the application has been told, and has stopped what only one may do. */
   | { readonly type: 'draining' }
   | { readonly type: 'tallied'; readonly id: number; readonly tally: Tally }
+  /** The line of the master is in its log. */
+  | { readonly type: 'logged'; readonly id: number }
   /** A response of 500 or above, while two generations serve. */
   | { readonly type: 'erred' }
   /** The application says what is to become of a generation on probation. */
@@ -105,7 +107,7 @@ export type MasterMessage =
   /** Nobody follows: drain, close, exit. */
   | { readonly type: 'close'; readonly signal: NodeJS.Signals | null }
   /** To be logged by the application's logger, as a process that has served has none that is of today. */
-  | ({ readonly type: 'log' } & LogLine)
+  | ({ readonly type: 'log'; readonly id: number } & LogLine)
   | { readonly type: 'upgraded'; readonly id: number; readonly result: UpgradeResult }
   /** What the application wanted with a generation on probation has been done. */
   | { readonly type: 'judged'; readonly id: number }
@@ -237,6 +239,7 @@ const workerChecks: Checks<WorkerMessage> = {
   measured: ({ id, usage }) => isNumber(id) && hasNumbers(usage, 'active', 'idle', 'cpu', 'uptime', 'rss'),
   leaving: () => true,
   draining: () => true,
+  logged: ({ id }) => isNumber(id),
   tallied: ({ id, tally }) => isNumber(id) && hasNumbers(tally, 'responses', 'errors'),
   erred: () => true,
   judge: ({ id, verdict, reason }) =>
@@ -260,7 +263,7 @@ const masterChecks: Checks<MasterMessage> = {
   ticketKeys: ({ ticketKeys }) => isTicketKeys(ticketKeys),
   retire: () => true,
   close: ({ signal }) => signal === null || isString(signal),
-  log: isLogLine,
+  log: ({ id, ...line }) => isNumber(id) && isLogLine(line),
   upgraded: ({ id, result }) => isNumber(id) && result != null,
   refused: ({ id, code, message }) => isNumber(id) && isString(code) && isString(message)
 }
