@@ -405,7 +405,7 @@ t.test('it logs lines of the master while it is there, if it says that it does',
   child.say({ type: 'logged', id })
   t.equal(await logged, true)
   const late = generation.log?.(line)
-  pass(1_000)
+  await pass(1_000)
   t.equal(await late, false, 'it hangs')
   child.emit('exit', 1, null)
   await generation.ended
