@@ -101,8 +101,8 @@ export interface Generation {
    * @throws what keeps one from its start: those that have been there serve on
    */
   scale?(workers: number, onProgress: (workers: number) => void): Promise<number>
-  /** Logs a line of the master by the logger of its application; false where it can't. */
-  log?(line: LogLine): boolean
+  /** Logs a line of the master by the logger of its application. Resolves with whether it has; undefined where it can't. */
+  log?(line: LogLine): Promise<boolean> | undefined
   /** Takes a connection of another generation. */
   readonly adopt: Relay
   /**

@@ -3,6 +3,7 @@ import type { HoldUp } from '../drain/hold-up.js'
 import type { TicketKeys } from '../handover/session-tickets.js'
 import { createPending } from '../pending.js'
 import type { Channel } from '../protocol/channel.js'
+import type { LogLine } from '../protocol/log-line.js'
 import type { MasterMessage, WorkerMessage } from '../protocol/messages.js'
 import type { Tally } from '../protocol/probation.js'
 import type { Shared, ShareRequest } from '../protocol/team.js'
@@ -18,6 +19,8 @@ export interface Questions {
   load(): Promise<Load | null>
   share(request: ShareRequest): Promise<Shared | null>
   tally(): Promise<Tally | null>
+  /** Whether it has logged the line, as far as it says so in time. */
+  log(line: LogLine): Promise<boolean>
   /** What it has said. */
   answer(message: Answers[keyof Answers]): void
   /** It will say nothing more. */
@@ -31,11 +34,13 @@ export interface Answers {
   readonly measure: Extract<WorkerMessage, { type: 'measured' }>
   readonly tally: Extract<WorkerMessage, { type: 'tallied' }>
   readonly share: Extract<WorkerMessage, { type: 'shared' }>
+  readonly log: Extract<WorkerMessage, { type: 'logged' }>
 }
 
 /** Without its id. */
 type Question =
-  | { readonly type: Exclude<keyof Answers, 'share'>; readonly isNamed?: boolean }
+  | { readonly type: Exclude<keyof Answers, 'share' | 'log'>; readonly isNamed?: boolean }
+  | ({ readonly type: 'log' } & LogLine)
   | ({ readonly type: 'share' } & ShareRequest)
 
 /** How long a worker may take to answer, in milliseconds. */
@@ -53,6 +58,7 @@ export function createQuestions({ isOpen, send }: Channel<MasterMessage>): Quest
     load: createMeter(async () => (await ask({ type: 'measure' }))?.usage ?? null),
     share: async request => (await ask({ type: 'share', ...request }, shareTimeout))?.shared ?? null,
     tally: async () => (await ask({ type: 'tally' }))?.tally ?? null,
+    log: async line => (await ask({ type: 'log', ...line })) !== null,
     answer: message => pending.answer(message.id, message),
     over: () => pending.answerAll(null)
   }

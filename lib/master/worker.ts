@@ -126,9 +126,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       return true
     },
     log(line) {
-      if (!takesLines || !channel.isOpen()) return false
-      send({ type: 'log', ...line })
-      return true
+      return takesLines && channel.isOpen() ? questions.log(line) : undefined
     },
     adopt: offers.offer,
     share: questions.share,
@@ -182,6 +180,7 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
       case 'measured':
       case 'shared':
       case 'tallied':
+      case 'logged':
         return questions.answer(said)
       case 'upgrade':
         return void answer(said.id, async () => {

@@ -195,7 +195,8 @@ export function connectParent(
       case 'upgrading':
         return void events.emit('upgrading', said.value)
       case 'log':
-        return void events.emit('log', said)
+        events.emit('log', said)
+        return send({ type: 'logged', id: said.id })
       case 'close':
         return void events.emit('close', said.signal)
       case 'upgraded':

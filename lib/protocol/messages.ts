@@ -59,6 +59,8 @@ export type WorkerMessage =
   /** Its drain has begun: the application has been told, and has stopped what only one may do. */
   | { readonly type: 'draining' }
   | { readonly type: 'tallied'; readonly id: number; readonly tally: Tally }
+  /** The line of the master is in its log. */
+  | { readonly type: 'logged'; readonly id: number }
   /** A response of 500 or above, while two generations serve. */
   | { readonly type: 'erred' }
   /** The application says what is to become of a generation on probation. */
@@ -118,7 +120,7 @@ export type MasterMessage =
   /** Nobody follows: drain, close, exit; the second one skips `closeDelay`. */
   | { readonly type: 'close'; readonly signal: NodeJS.Signals | null }
   /** To be logged by the application's logger, as a process that has served has none that is of today. */
-  | ({ readonly type: 'log' } & LogLine)
+  | ({ readonly type: 'log'; readonly id: number } & LogLine)
   | { readonly type: 'upgraded'; readonly id: number; readonly result: UpgradeResult }
   /** What it wanted to know: a `Status`, or text. */
   | { readonly type: 'informed'; readonly id: number; readonly answer: unknown }

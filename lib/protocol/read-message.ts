@@ -44,6 +44,7 @@ const workerChecks: Checks<WorkerMessage> = {
   measured: ({ id, usage }) => isNumber(id) && hasNumbers(usage, 'active', 'idle', 'cpu', 'uptime', 'rss'),
   leaving: () => true,
   draining: () => true,
+  logged: ({ id }) => isNumber(id),
   tallied: ({ id, tally }) => isNumber(id) && hasNumbers(tally, 'responses', 'errors'),
   erred: () => true,
   judge: ({ id, verdict, reason }) =>
@@ -69,7 +70,7 @@ const masterChecks: Checks<MasterMessage> = {
   ticketKeys: ({ ticketKeys }) => isTicketKeys(ticketKeys),
   retire: () => true,
   close: ({ signal }) => signal === null || isString(signal),
-  log: isLogLine,
+  log: ({ id, ...line }) => isNumber(id) && isLogLine(line),
   upgraded: ({ id, result }) => isNumber(id) && result != null,
   refused: ({ id, code, message }) => isNumber(id) && isString(code) && isString(message)
 }

@@ -469,15 +469,21 @@ t.test('it logs lines of the master while it is there, if it says that it does',
   const line = { level: 'info', fields: { generation: 3 }, text: 'generation spawned' } as const
   const older = setUp()
   older.serve()
-  t.equal(older.generation.log?.(line), false)
+  t.equal(older.generation.log?.(line), undefined)
   t.notMatch(older.child.said, [{ type: 'log' }])
 
   const { child, generation } = setUp()
-  t.equal(generation.log?.(line), false, 'not before it is ready')
+  t.equal(generation.log?.(line), undefined, 'not before it is ready')
   child.say({ ...ready, logs: true })
-  t.equal(generation.log?.(line), true)
-  t.same(child.said.at(-1), { type: 'log', ...line })
+  const logged = generation.log?.(line)
+  const { id } = child.said.at(-1)!
+  t.same(child.said.at(-1), { type: 'log', id, ...line })
+  child.say({ type: 'logged', id })
+  t.equal(await logged, true)
+  const late = generation.log?.(line)
+  await pass(1_000)
+  t.equal(await late, false, 'it hangs')
   child.emit('exit', 1, null)
   await generation.ended
-  t.equal(generation.log?.(line), false, 'its channel is open yet')
+  t.equal(generation.log?.(line), undefined, 'its channel is open yet')
 })

@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
 import pino from 'pino'
 import t from 'tap'
 import { GracefulUpgradeError } from '../../../lib/errors.js'
@@ -19,7 +20,7 @@ t.test(
   'a line is logged by the one that serves, in each of its words, and else by the own logger',
   async t => {
     const [own, its] = [logger(), logger()]
-    let serving: { log?(line: LogLine): boolean } | undefined
+    let serving: { log?(line: LogLine): Promise<boolean> | undefined } | undefined
     const log = createLentLog(own.log, () => serving)
     const say = () => {
       const cause = new TypeError('no such file')
@@ -32,16 +33,18 @@ t.test(
     }
     const ofNobody = undefined
     const here = {}
-    const ofOlderVersion = { log: () => false }
-    for (const one of [ofNobody, here, ofOlderVersion]) {
+    const ofOlderVersion = { log: () => undefined }
+    const hanging = { log: async () => false }
+    for (const one of [ofNobody, here, ofOlderVersion, hanging]) {
       serving = one
       own.lines.length = 0
       say()
+      await turn()
       t.equal(own.lines.length, 5)
     }
 
     serving = {
-      log(line) {
+      async log(line) {
         const received = JSON.parse(JSON.stringify(line)) // as by a channel
         t.ok(isLogLine(received))
         writeLine(its.log, received)
@@ -49,6 +52,7 @@ t.test(
       }
     }
     say()
+    await turn()
     t.equal(own.lines.length, 5)
     const named = own.lines.map(line => ({ ...line, master: process.pid }))
     const withoutTraces = (lines: any[]) =>

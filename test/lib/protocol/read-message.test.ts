@@ -61,6 +61,13 @@ const masterMessages: MasterMessage[] = [
   { type: 'retire' },
   { type: 'close', signal: 'SIGTERM' },
   { type: 'close', signal: null },
+  {
+    type: 'log',
+    id: 7,
+    level: 'warn',
+    fields: { generation: 2, err: { message: 'ended' } },
+    text: 'upgrade failed'
+  },
   { type: 'upgraded', id: 1, result },
   { type: 'count', id: 1, isNamed: true },
   { type: 'informed', id: 1, answer: { pid: 7 } },
@@ -209,6 +216,9 @@ t.test('a malformed message of a master is unknown', async t => {
     ...malformedTicketKeys.map(ticketKeys => ({ type: 'ticketKeys', ticketKeys })),
     { type: 'upgrading', value: 1 },
     { type: 'upgrading', value: 'false' },
+    { type: 'log', id: 7, level: 'silent', fields: {}, text: 'no level of ours' },
+    { type: 'log', id: 7, level: 'info', fields: null, text: 'upgrade failed' },
+    { type: 'log', id: 7, level: 'info', fields: {} },
     { type: 'upgraded', result },
     { type: 'upgraded', id: '1', result },
     { type: 'refused', code: 'GRACEFUL_UPGRADE_EXITED', message: 'ended' },
