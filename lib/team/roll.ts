@@ -1,5 +1,6 @@
 import { type ConnectionCounts, sumCounts } from '../connections/state.js'
 import { type GenerationProcess, mainPid, type Worker } from '../master/generation.js'
+import type { Tally } from '../protocol/probation.js'
 import type { Slot } from './slot.js'
 
 /** Who is in a team. It knows; to act is the team's. */
@@ -18,6 +19,8 @@ export interface Roll {
   processes(): GenerationProcess[]
   /** Null where one of them doesn't say so in time. */
   connections(): Promise<ConnectionCounts | null>
+  /** Of those that say so, as one that hangs must not hide what the others do; null where none does. */
+  tally(): Promise<Tally | null>
   /** Each worker hears how many there are, and who goes on as the master if the master is lost: the first that stays. */
   tell(): void
 }
@@ -25,7 +28,7 @@ export interface Roll {
 export function createRoll(): Roll {
   const slots: Slot[] = []
   const removed = new Set<Slot>()
-  return { slots, removed, all, current, served, slotOf, processes, connections, tell }
+  return { slots, removed, all, current, served, slotOf, processes, connections, tally, tell }
 
   function all(): Slot[] {
     return [...slots, ...removed]
@@ -56,6 +59,11 @@ export function createRoll(): Roll {
     return counts.every(each => each !== null) ? sumCounts(counts) : null
   }
 
+  async function tally(): Promise<Tally | null> {
+    const tallies = (await Promise.all(current().map(worker => worker.tally()))).filter(each => each !== null)
+    return tallies.length === 0 ? null : tallies.reduce(sumTallies)
+  }
+
   function tell(): void {
     const workers = current()
     const heir = slots.find(slot => slot.current() && !slot.isLeaving())?.current() ?? workers[0]
@@ -63,4 +71,8 @@ export function createRoll(): Roll {
     const news = { workers: slots.length, heir: mainPid(heir), pids: workers.map(mainPid) }
     for (const worker of workers) worker.tellTeam(news)
   }
+}
+
+function sumTallies(one: Tally, other: Tally): Tally {
+  return { responses: one.responses + other.responses, errors: one.errors + other.errors }
 }

@@ -12,9 +12,9 @@ import { type Ending, type Generation, mainPid, type Worker } from '../master/ge
 import type { BalanceCounts } from '../master/scaling.js'
 import type { WorkerStart } from '../master/spawn.js'
 import { createKnownTicketKeys } from '../master/ticket-keys.js'
-import type { Tally } from '../protocol/probation.js'
 import { bootTeam, type TeamBooting } from './boot.js'
 import { createDistribution } from './distribution.js'
+import { createEndings, failedToLive, worst } from './endings.js'
 import { inheritedFor, listenersOf } from './listeners.js'
 import { createRecycling } from './recycling.js'
 import { createRoll } from './roll.js'
@@ -50,8 +50,7 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
   const distribution = createDistribution()
   const recycling = createRecycling(async (worker, reason) => roll.slotOf(worker)?.recycle(reason))
   const ticketKeys = createKnownTicketKeys()
-  /** Of each place the last one. */
-  const endings = new WeakMap<Slot, Ending>()
+  const endings = createEndings(slots)
   const [dying, ended, failed] = [createDeferred(), createDeferred<Ending>(), createDeferred<never>()]
   const leaving = createDeferred()
   let phase: Phase = 'booting'
@@ -98,7 +97,7 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
       if (share !== null) recycling.hold(false) // that may be long
       for (const worker of current()) worker.beside(share)
     },
-    tally,
+    tally: roll.tally,
     serve,
     alone() {
       for (const worker of current()) worker.alone()
@@ -112,7 +111,7 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
       leave()
       const retirements = (await Promise.all(roll.all().map(slot => slot.retire(isUrgent)))).flat()
       const reports = retirements.flatMap(({ report }) => report ?? [])
-      const ending = retirements.length > 0 ? worst(retirements) : lastEnding()
+      const ending = retirements.length > 0 ? worst(retirements) : endings.last()
       return { ...ending, report: sumReports(reports) ?? null }
     },
     async close(signal) {
@@ -188,7 +187,7 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
       },
       onDown: (worker, ending) => onDown(slot, worker, ending),
       onEnded(slot, ending) {
-        if (ending !== undefined) endings.set(slot, ending)
+        if (ending !== undefined) endings.note(slot, ending)
         endIfOver()
       },
       onRestart: reason => start.onRestart?.(reason),
@@ -241,12 +240,6 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
     slots[0]?.probe()
   }
 
-  /** Of those that say so; one that hangs must not hide what the others do. */
-  async function tally(): Promise<Tally | null> {
-    const tallies = (await Promise.all(current().map(worker => worker.tally()))).filter(each => each !== null)
-    return tallies.length === 0 ? null : tallies.reduce(sumTallies)
-  }
-
   function serve(keys: readonly TicketKeys[]): void {
     phase = 'serving'
     ticketKeys.prefer(keys)
@@ -265,10 +258,10 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
 
   function onDown(slot: Slot, worker: Worker, ending: Ending): boolean {
     if (phase !== 'serving' && phase !== 'probation') return false
-    endings.set(slot, ending)
+    endings.note(slot, ending)
     if (phase === 'probation' || current().length === 0) {
       leave()
-      if (lastEnding().code !== 0) dying.resolve()
+      if (endings.last().code !== 0) dying.resolve()
       return false
     }
     const said = { generation: number, worker: slot.index, generationPid: mainPid(worker), ...ending }
@@ -287,25 +280,6 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
   }
 
   function endIfOver(): void {
-    if (phase === 'leaving' && roll.all().every(slot => slot.isEmpty())) ended.resolve(lastEnding())
+    if (phase === 'leaving' && roll.all().every(slot => slot.isEmpty())) ended.resolve(endings.last())
   }
-
-  function lastEnding(): Ending {
-    return worst(slots.flatMap(slot => endings.get(slot) ?? []))
-  }
-}
-
-function sumTallies(one: Tally, other: Tally): Tally {
-  return { responses: one.responses + other.responses, errors: one.errors + other.errors }
-}
-
-/** The one that has failed, if one has. */
-function worst<Each extends Ending>(endings: readonly Each[]): Ending {
-  const { code, signal } = endings.find(({ code }) => code !== 0) ?? endings[0] ?? { code: 1, signal: null }
-  return { code, signal }
-}
-
-function failedToLive(generation: number, index: number, worker: Worker): GracefulUpgradeError {
-  const detail = `worker ${index} of generation ${generation} (pid ${mainPid(worker)}) ended before the others were ready`
-  return new GracefulUpgradeError('GRACEFUL_UPGRADE_EXITED', detail)
 }
