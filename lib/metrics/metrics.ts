@@ -2,7 +2,7 @@ import type { Status } from '../control/messages.js'
 import type { Counters, Times } from './counters.js'
 import { type Family, type Sample, writeOpenMetrics } from './openmetrics.js'
 
-const generationStates = ['booting', 'probation', 'serving', 'draining'] as const
+const generationStates = ['booting', 'probation', 'serving', 'closing', 'draining'] as const
 
 const connectionStates = ['fresh', 'idle', 'active', 'detached'] as const
 

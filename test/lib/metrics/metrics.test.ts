@@ -12,6 +12,7 @@ t.test('connections are those of all workers that say so, of all generations', a
     'connections{state="detached"}': 2,
     'generations{state="serving"}': 1,
     'generations{state="draining"}': 1,
+    'generations{state="closing"}': 0,
     'generations{state="booting"}': 0,
     generation: 3
   }))
