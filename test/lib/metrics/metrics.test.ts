@@ -37,7 +37,7 @@ t.test('times are in seconds, and what is not known yet has no value', async t =
 
 t.test('each metric that is promised is there, with a value for each of its labels', async t => {
   const names = [...valuesOf(metricsOf(status, noCounters())).keys()]
-  t.equal(names.length, 28)
+  t.equal(names.length, 29)
   for (const name of ['upgrades_total{result="rolled_back"}', 'worker_restarts_total{reason="memory"}'])
     t.ok(names.includes(name), name)
 })
