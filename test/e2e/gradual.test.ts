@@ -100,7 +100,7 @@ t.test('the log and the status say of each kind what became of its connections',
   t.match(stdout, /generation 1 \(pid \d+\) retired after .* s: 3 moved, 1 finished, 2 told, 2 cut\n/)
   t.match(
     stderr,
-    /were cut: 1 HTTP\/1.1 request, 1 WebSocket, when drainTimeout was over \(GRACEFUL_UPGRADE_CUT\)\n$/
+    /were cut: 1 HTTP\/1.1 request, 1 WebSocket, when drainTimeout was over: GET \/events, WebSocket \/chat \(GRACEFUL_UPGRADE_CUT\)\n$/
   )
   t.equal(code, 1)
   const kinds = {
