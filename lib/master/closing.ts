@@ -7,6 +7,8 @@ type Closing = Extract<Phase, { name: 'closing' }>
 /** The end of all that a master has started. */
 export interface ClosingBegun {
   readonly phase: Closing
+  /** How long that may take, in milliseconds. */
+  readonly endTimeout: number
   /** Drains and ends every generation; then `phase.done` resolves with the exit code of the one that served. */
   closeAll(): void
 }
@@ -24,8 +26,13 @@ export function beginClosing(
   if (last !== undefined) roster.drains(last)
   const done = createDeferred<number>()
   const draining = roster.list().map(({ generation }) => generation)
+  const endTimeout = Math.max(0, ...draining.map(generation => generation.endTimeout))
   for (const holder of new Set(dead ? [...draining, dead] : draining)) holder.release()
-  return { phase: { name: 'closing', done: done.promise }, closeAll: () => done.resolve(untilEnded()) }
+  return {
+    phase: { name: 'closing', done: done.promise },
+    endTimeout,
+    closeAll: () => done.resolve(untilEnded())
+  }
 
   async function untilEnded(): Promise<number> {
     const endings = new Map(draining.map(generation => [generation, generation.close(signal)]))

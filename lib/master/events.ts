@@ -37,5 +37,5 @@ export interface MasterEvents {
   moved: [Direction]
   /** Another worker is started in the place of one. */
   restart: [RestartReason]
-  closing: []
+  closing: [endTimeout: number]
 }

@@ -73,6 +73,8 @@ export interface Generation {
   connections(): Promise<ConnectionCounts | null>
   /** What makes the session tickets of its TLS servers valid; null where it doesn't say so in time. */
   ticketKeys(): Promise<readonly TicketKeys[] | null>
+  /** How long its end may take, with `closeDelay`, in milliseconds: 0 while nothing of it listens. */
+  readonly endTimeout: number
   /** The terms that it wants, once it is ready; undefined of an older version, which knows no probation. */
   readonly probation: ProbationTerms | undefined
   /** From now on it serves beside the one that serves, on what that gives it. `serve()` or `retire()` follows. */

@@ -242,7 +242,7 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
     if (phase.name === 'closing') return phase.done
     const closing = beginClosing(phase, { roster, signal })
     phase = closing.phase
-    events.emit('closing')
+    events.emit('closing', closing.endTimeout)
     closing.closeAll() // in this order: what it calls may ask for an upgrade
     return closing.phase.done
   }

@@ -87,6 +87,9 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
     listeners: held.open,
     connections,
     ticketKeys: questions.ticketKeys,
+    get endTimeout() {
+      return life.name === 'listening' ? life.times.endTimeout + exitTime : 0
+    },
     get probation() {
       return probation
     },

@@ -46,6 +46,9 @@ export function generationHere(
     listeners: () => listeners.open(),
     connections,
     ticketKeys: async () => readTicketKeys(listeners.live()),
+    get endTimeout() {
+      return application.times.endTimeout
+    },
     get probation() {
       return termsOf(application.options)
     },

@@ -8,8 +8,8 @@ export interface Notifier {
   ready(status: string): void
   /** An upgrade has begun; `ready()` ends it, whether it succeeded or not. */
   reloading(): void
-  /** The service is about to end. */
-  stopping(): void
+  /** The service is about to end. @param ms so long that may take, be it longer than `TimeoutStopSec` */
+  stopping(ms: number): void
   /** What `systemctl status` shows, in one line. */
   status(text: string): void
   /** The watchdog is told no more. */
@@ -45,7 +45,7 @@ export function createNotifier(
       // The clock of process.hrtime is CLOCK_MONOTONIC; systemd ignores what was sent before its own SIGHUP.
       say(['RELOADING', '1'], ['MONOTONIC_USEC', String(process.hrtime.bigint() / 1_000n)])
     },
-    stopping: () => say(['STOPPING', '1']),
+    stopping: ms => say(['STOPPING', '1'], ['EXTEND_TIMEOUT_USEC', String(Math.ceil(ms * 1_000))]),
     status: text => add('STATUS', oneLine(text)),
     close() {
       clearInterval(watchdog)

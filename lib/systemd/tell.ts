@@ -49,7 +49,7 @@ export function tellServiceManager(master: Master, notifier: Notifier): void {
     reloading()
     if (master.state === 'serving') reportFailure(message) // else what is under way ends it
   })
-  events.on('closing', () => notifier.stopping())
+  events.on('closing', endTimeout => notifier.stopping(endTimeout))
 
   /** No reload before the service is ready. */
   function reloading(): void {

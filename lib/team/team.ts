@@ -87,6 +87,9 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
     listeners: () => listenersOf(roll.all()),
     connections: roll.connections,
     ticketKeys: async () => (await current()[0]?.ticketKeys()) ?? null,
+    get endTimeout() {
+      return Math.max(0, ...current().map(worker => worker.endTimeout))
+    },
     get probation() {
       return current()[0]?.probation
     },

@@ -71,6 +71,8 @@ interface Message {
   readonly state: string | undefined
   readonly status: string | undefined
   readonly monotonic: number
+  /** In seconds. */
+  readonly patience: number
   readonly at: number
 }
 
@@ -85,7 +87,8 @@ async function startManager(t: Test) {
       const fields = Object.fromEntries(text.split('\n').map(line => line.split(/=(.*)/s)))
       const state = ['READY', 'RELOADING', 'STOPPING'].find(name => fields[name] === '1')
       if (state === undefined) continue
-      return { state, status: fields.STATUS, monotonic: Number(fields.MONOTONIC_USEC), at }
+      const patience = Number(fields.EXTEND_TIMEOUT_USEC) / 1_000_000
+      return { state, status: fields.STATUS, monotonic: Number(fields.MONOTONIC_USEC), patience, at }
     }
   }
 }
@@ -134,7 +137,9 @@ for (const [mode, options] of Object.entries({ supervised: { supervised: [] }, s
     const request = inFlight(port, 'drain')
     await request.begun
     server.kill('SIGTERM')
-    t.match(await next(), { state: 'STOPPING' })
+    const stopping = await next()
+    t.match(stopping, { state: 'STOPPING' })
+    t.ok(stopping.patience >= 40 && stopping.patience < 45, 'as long as drainTimeout and closeTimeout')
     t.equal(await request.failure, 'none')
     t.same(await server.exit(), { code: 0, signal: null })
     t.same(

@@ -31,13 +31,13 @@ for (const kind of ['a file', 'an abstract one']) {
     const before = process.hrtime.bigint() / 1_000n
     notifier.reloading()
     notifier.ready('-- 100 %, "quoted" $HOME = ü')
-    notifier.stopping()
+    notifier.stopping(41_000)
     const [reloading, at] = await message()
     const [, sent] = /^RELOADING=1\nMONOTONIC_USEC=(\d+)$/.exec(reloading) ?? []
     t.ok(BigInt(sent!) >= before, 'not before it was said')
     t.ok(Number(sent) <= at, 'by the clock of systemd')
     t.equal((await message())[0], 'READY=1\nSTATUS=-- 100 %, "quoted" $HOME = ü')
-    t.equal((await message())[0], 'STOPPING=1')
+    t.equal((await message())[0], 'STOPPING=1\nEXTEND_TIMEOUT_USEC=41000000')
     t.same(warnings, [])
   })
 }

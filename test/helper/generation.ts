@@ -79,6 +79,7 @@ export function playGeneration(
     ticketKeys: async () => null,
     report: null,
     given: undefined,
+    endTimeout: 40_000,
     probation: undefined,
     answered: { responses: 0, errors: 0 },
     completed,

@@ -95,7 +95,7 @@ t.test('a tool that hangs is killed, and the next message is sent', async t => {
   }
   const { folder, subject, calls, until, warnings } = notifier(t, 'echo $$ > "$0.pid"; exec sleep 60')
   subject.ready('one')
-  subject.stopping()
+  subject.stopping(1)
   const file = path.join(folder, 'systemd-notify.pid')
   await until(() => existsSync(file) && readFileSync(file, 'utf8').endsWith('\n'))
   const pid = Number(readFileSync(file, 'utf8'))
@@ -114,7 +114,7 @@ t.test('neither a tool that hangs nor the watchdog keeps the process alive', asy
     const PATH = ${JSON.stringify(folder)} + ':' + process.env.PATH
     const notifier = createNotifier({ PATH, NOTIFY_SOCKET: 'x', WATCHDOG_USEC: '60000000' }, console)
     notifier.ready('up')
-    notifier.stopping()
+    notifier.stopping(1)
   `
   const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
     env: cleanEnvironment(),

@@ -36,7 +36,7 @@ t.test('without NOTIFY_SOCKET nothing is told, and there is no timer', async t =
     notifier.ready('up')
     notifier.reloading()
     notifier.status('busy')
-    notifier.stopping()
+    notifier.stopping(41_000)
     t.same(process.getActiveResourcesInfo().sort(), before)
     t.same(told, [])
   }
@@ -48,14 +48,14 @@ t.test('each state of a service is told, with what is shown of it', async t => {
   notifier.reloading()
   notifier.status('two')
   notifier.ready('three')
-  notifier.stopping()
+  notifier.stopping(41_000)
   await untilTold(4)
   t.equal(told.length, 4)
   t.match(told, [
     'READY=1 STATUS=one',
     /^RELOADING=1 MONOTONIC_USEC=\d+ STATUS=two$/,
     'READY=1 STATUS=three',
-    'STOPPING=1'
+    'STOPPING=1 EXTEND_TIMEOUT_USEC=41000000'
   ])
   t.same(environment(), { PATH: '/bin', NOTIFY_SOCKET: '/run/x' }, 'by what gets little of our environment')
 })
@@ -73,7 +73,7 @@ t.test('what could not be told is one warning', async t => {
   const { notifier, warnings, untilTold } = setUp(t, {}, new Error('no'))
   notifier.ready('one')
   notifier.reloading()
-  notifier.stopping()
+  notifier.stopping(41_000)
   await untilTold(3)
   const warning = { err: { message: 'no' }, message: ['READY=1', 'STATUS=one'] }
   t.match(warnings[0], [warning, 'systemd could not be notified'])

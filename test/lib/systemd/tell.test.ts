@@ -20,7 +20,7 @@ async function setUp(state: Master['state'], checked = Promise.resolve()) {
   tellServiceManager(master as unknown as Master, {
     ready: status => said.push(`READY ${status}`),
     reloading: () => said.push('RELOADING'),
-    stopping: () => said.push('STOPPING'),
+    stopping: ms => said.push(`STOPPING ${ms}`),
     status: text => said.push(`STATUS ${text}`),
     close() {}
   })
@@ -82,9 +82,9 @@ t.test('on the way out nothing but that is told', async t => {
   const { master, said } = await setUp('serving')
   said.length = 0
   master.state = 'closing'
-  master.events.emit('closing')
+  master.events.emit('closing', 41_000)
   master.events.emit('refused', error)
-  t.same(said, ['STOPPING'])
+  t.same(said, ['STOPPING 41000'])
 })
 
 t.test('of several workers it is told how far they are, and how many serve', async t => {
