@@ -423,7 +423,9 @@ t.test(
   'one that serves on for closeDelay has more time, and is hurried once, by a second message',
   async t => {
     const { child, generation, lines } = setUp()
+    t.equal(generation.endTimeout, 0, 'nothing of it listens')
     child.say({ ...ready, closeDelay: 3_000 })
+    t.equal(generation.endTimeout, 6_000)
     generation.serve([])
     t.notOk(generation.hurry(), 'it does not close')
     void generation.close('SIGTERM')
