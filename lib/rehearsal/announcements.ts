@@ -5,6 +5,8 @@ import { type Announcement, announcementsVariable } from './announcement.js'
 
 /** What the processes of an application say by themselves, with this plugin or without. */
 export interface Announcements {
+  /** What they say is in there. */
+  readonly folder: string
   /** Of the application. */
   readonly env: NodeJS.ProcessEnv
   /**
@@ -31,7 +33,12 @@ export function createAnnouncements(
   const folder = mkdtempSync(path.join(tmpdir(), 'graceful-upgrade-'))
   const file = path.join(folder, 'announcements')
   let listensSince: number | undefined
-  return { env: { ...env, NODE_OPTIONS: optionsOf(env), [announcementsVariable]: file }, unregistered, close }
+  return {
+    folder,
+    env: { ...env, NODE_OPTIONS: optionsOf(env), [announcementsVariable]: file },
+    unregistered,
+    close
+  }
 
   function unregistered(master: number | undefined): readonly string[] | undefined {
     const said = readAll().filter(({ pid }) => pid !== master)

@@ -10,11 +10,14 @@ export interface Guard {
 }
 
 /** A shell waits for a line. The end of its input is the death of whoever would have written it. */
-const script = 'read -r line || kill -s KILL -- "-$1"'
+const script = 'read -r line || { kill -s KILL -- "-$1"; rm -rf -- "$2"; }'
 
-/** @param group the id of a process that leads a group */
-export function guardGroup(group: number): Guard {
-  const shell: ChildProcess = spawn('/bin/sh', ['-c', script, 'sh', String(group)], {
+/**
+ * @param group the id of a process that leads a group
+ * @param folder that goes with it
+ */
+export function guardGroup(group: number, folder: string): Guard {
+  const shell: ChildProcess = spawn('/bin/sh', ['-c', script, 'sh', String(group), folder], {
     detached: true, // Ctrl-C is not for it
     stdio: ['pipe', 'ignore', 'ignore']
   })

@@ -76,7 +76,8 @@ export function startServer({ command, args, env, directory, announcer, isAlone,
     end({ code: null, signal: null })
   })
   child.on('exit', (code, signal) => end({ code, signal }))
-  const guard: Guard | undefined = child.pid === undefined ? undefined : guardGroup(child.pid)
+  const guard: Guard | undefined =
+    child.pid === undefined ? undefined : guardGroup(child.pid, announcements.folder)
   return { pid: child.pid ?? 0, output, exited: exit.promise, serving, stop, kill }
 
   function end(how: Exit): void {

@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { guardGroup } from '../../../lib/rehearsal/guard.js'
 import { startServer } from '../../../lib/rehearsal/server.js'
+import { temporaryFolder } from '../../helper/folder.ts'
 import { cleanEnvironment, isRunning } from '../../helper/server.ts'
 
 const announcer = path.resolve(import.meta.dirname, '../../../dist/rehearsal/announce.cjs')
@@ -65,8 +67,10 @@ t.test('a group ends when the process that guards it is killed', async t => {
     stdio: 'ignore'
   })
   t.teardown(() => group.kill('SIGKILL'))
+  const folder = path.join(temporaryFolder(t), 'of the rehearsal')
+  mkdirSync(folder)
   const guard = new URL('../../../lib/rehearsal/guard.ts', import.meta.url).href
-  const script = `const { guardGroup } = await import(${JSON.stringify(guard)}); guardGroup(${group.pid}); console.log('on guard'); setInterval(() => {}, 1000)`
+  const script = `const { guardGroup } = await import(${JSON.stringify(guard)}); guardGroup(${group.pid}, ${JSON.stringify(folder)}); console.log('on guard'); setInterval(() => {}, 1000)`
   const args = [...process.execArgv, '--input-type=module', '-e', script]
   const keeper = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   await once(createInterface({ input: keeper.stdout! }), 'line')
@@ -74,6 +78,7 @@ t.test('a group ends when the process that guards it is killed', async t => {
   keeper.kill('SIGKILL')
   const [, signal] = await once(group, 'exit')
   t.equal(signal, 'SIGKILL')
+  while (existsSync(folder)) await sleep(10)
 })
 
 t.test('a guard that is dismissed ends nothing', async t => {
@@ -83,9 +88,11 @@ t.test('a guard that is dismissed ends nothing', async t => {
   })
   t.teardown(() => group.kill('SIGKILL'))
   await once(group, 'spawn')
-  const guard = guardGroup(group.pid!)
+  const folder = temporaryFolder(t)
+  const guard = guardGroup(group.pid!, folder)
   guard.dismiss()
   await guard.ended
+  t.ok(existsSync(folder))
   t.equal(group.exitCode ?? group.signalCode, null)
 })
 
