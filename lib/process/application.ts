@@ -5,7 +5,6 @@ import type { ConnectionCounts } from '../connections/state.js'
 import type { HoldUp } from '../drain/hold-up.js'
 import { holdUpsOf } from '../drain/hold-ups.js'
 import type { DrainReason, DrainReport } from '../drain/report.js'
-import { wholeTurn } from '../event-loop.js'
 import type { Relay } from '../handover/offer.js'
 import type { Listeners } from '../listeners/listeners.js'
 import type { ResolvedOptions } from '../options/given.js'
@@ -164,7 +163,6 @@ export function createApplication(listeners: Listeners, own: OwnListeners): Appl
     const over = delay.begin(closeDelay)
     if (delay.isUnderWay) tellDelay(log(), { closeDelay })
     await over
-    await wholeTurn() // whoever has connected by now is accepted: the end of the listening socket would reset it
     if (wayOut !== undefined) return wayOut
     const begun = begin('close')
     onDrain()

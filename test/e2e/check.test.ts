@@ -12,7 +12,7 @@ t.jobs = 3 // they wait most of the time, until readyTimeout
 const listen = [{ port: 0, host: '127.0.0.1' }]
 
 t.test('two workers that are checked, by a flag', async t => {
-  const args = ['--check', '/health', '--check-timeout=300', '--ready-timeout', '5000']
+  const args = ['--check', '/health', '--check-timeout=300', '--ready-timeout', '15000']
   const supervised = ['--workers', '2', ...args]
   const server = startServer(t, { supervised, release: { listen, healths: { 0: 'down' } } })
   const { bound } = await server.line('listening on')
@@ -47,7 +47,7 @@ t.test('two workers that are checked, by a flag', async t => {
     )
     t.match(
       stderr,
-      /does not pass its check: worker 1 of generation 2 \(pid \d+\) was given readyTimeout \(5000 ms\), and GET \/health answered 503: no database\nsince noon \(GRACEFUL_UPGRADE_CHECK_FAILED\)\n/
+      /does not pass its check: worker 1 of generation 2 \(pid \d+\) was given readyTimeout \(15000 ms\), and GET \/health answered 503: no database\nsince noon \(GRACEFUL_UPGRADE_CHECK_FAILED\)\n/
     )
     t.match(await server.line('upgrade failed'), {
       err: { code: 'GRACEFUL_UPGRADE_CHECK_FAILED' },
@@ -84,7 +84,7 @@ t.test('two workers that are checked, by a flag', async t => {
 
 t.test('a first start that stands still in its check ends the master', async t => {
   const release = { listen, options: { check: { url: '/health', statusCode: 200 } }, health: 'blocks' }
-  const server = startServer(t, { supervised: ['--ready-timeout', '5000'], release })
+  const server = startServer(t, { supervised: ['--ready-timeout', '15000'], release })
   t.match(await server.line('start failed'), {
     err: {
       code: 'GRACEFUL_UPGRADE_CHECK_FAILED',

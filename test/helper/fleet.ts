@@ -20,7 +20,7 @@ export function haproxyFor(ports: readonly number[]): ProxyKind {
 }
 
 /**
- * nginx in front of several servers. It asks none of them: whoever refuses a connection, or resets it, is left out for a second, and
+ * nginx in front of several servers. It asks none of them: whoever refuses a connection, or ends it, is left out for a second, and
  * the request goes to the next one, if it may be sent again.
  */
 export function nginxFor(ports: readonly number[]): ProxyKind {
@@ -28,7 +28,7 @@ export function nginxFor(ports: readonly number[]): ProxyKind {
   return {
     ...nginx,
     chatter:
-      /(connect\(\) failed \(111: Connection refused|recv\(\) failed \(104: Connection reset)|temporarily disabled/,
+      /(connect\(\) failed \(111: Connection refused|recv\(\) failed \(104: Connection reset|upstream prematurely closed connection)|temporarily disabled/,
     configure: place =>
       nginx
         .configure(place)

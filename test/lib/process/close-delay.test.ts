@@ -1,35 +1,46 @@
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { connectionsOf } from '../../../lib/connections/connections.js'
 import { createCloseDelay } from '../../../lib/process/close-delay.js'
 import { Client } from '../../helper/http-client.ts'
 
-/** @returns what a request on a connection that stays open is told of it */
+/** @returns a client: what a request of it is told, on a connection that stays open if it may */
 async function serve(t: Test) {
   const server = http.createServer((_request, response) => response.end('fine'))
   connectionsOf(server)
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const client = new Client({ host: '127.0.0.1', port: (server.address() as AddressInfo).port })
-  t.teardown(() => {
-    client.close()
-    server.close()
-  })
-  return { server, told: async () => (await client.get('/')).headers.connection }
+  t.teardown(() => server.close())
+  const connect = () => {
+    const client = new Client({ host: '127.0.0.1', port: (server.address() as AddressInfo).port })
+    t.teardown(() => client.close())
+    return async () => (await client.get('/')).headers.connection
+  }
+  return { server, connect }
 }
 
-t.test('responses say meanwhile that their connections end, and not any more afterwards', async t => {
-  const { server, told } = await serve(t)
+t.test('responses say until it is over that their connections end, and not any more afterwards', async t => {
+  const { server, connect } = await serve(t)
+  const [early, late] = [connect(), connect()]
   const delay = createCloseDelay(() => [server])
-  t.equal(await told(), 'keep-alive')
+  for (const told of [early, late]) t.equal(await told(), 'keep-alive')
   t.notOk(delay.isUnderWay)
   const over = delay.begin(600_000)
   t.ok(delay.isUnderWay)
-  t.equal(await told(), 'close')
+  t.equal(await early(), 'close')
+  const told = late()
+  await new Promise(process.nextTick) // it is on its way
   t.ok(delay.skip())
-  await over
+  t.notOk(delay.skip())
+  let isOver = false
+  void over.then(() => {
+    isOver = true
+  })
+  for (; !isOver; await turn()) t.ok(delay.isUnderWay, 'for what has come in by now')
+  t.equal(await told, 'close')
   t.notOk(delay.isUnderWay)
-  t.equal(await told(), 'keep-alive')
+  t.equal(await early(), 'keep-alive')
 })
 
 t.test('it is over by itself, and begins only once', async t => {
