@@ -44,6 +44,12 @@ export interface DrainOptions {
   readonly mayGetMore?: () => boolean
 }
 
+/**
+ * Part of `drainTimeout` in which connections that stay keep-alive have gone. On a machine that is too busy for that, who comes
+ * later is told to close: at the deadline his request would be lost.
+ */
+const movingPart = 1 / 2
+
 /** Time in which a client answers a WebSocket's close frame, in milliseconds. */
 const farewellTime = 1_000
 
@@ -78,10 +84,11 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   const stopMoving = setTimeout(stopMover, drainTimeout - Math.min(farewellTime, drainTimeout / 2))
   const mayGetMore = () =>
     options.mayGetMore?.() === true || mover?.isMoving() === true || servers.some(mayComeBack)
+  const isLate = () => performance.now() >= start + drainTimeout * movingPart
   const shared = { ...options, connections, lists, reason, handover, mover, tally }
   const onEmpty = () => mayGetMore() || over.abort()
   const sweeper = createSweeper({ ...shared, deadline, over: over.signal, onEmpty })
-  const goodbye = sayGoodbye({ ...shared, moves: options.handover, sweeper, timeUp: timeUp.signal })
+  const goodbye = sayGoodbye({ ...shared, moves: options.handover, isLate, sweeper, timeUp: timeUp.signal })
   if (total > 0) await wholeTurn() // for the requests that have waited for the above
   await untilOver()
   mover?.stop() // a handshake that ends later is told of: nobody would wait for it to move
@@ -146,7 +153,7 @@ function beginHandover(
 ): Handover | undefined {
   if (handover === false || relay === undefined || reason() !== 'upgrade') return undefined
   // Only where connections may wait for their turn, as their next response does not close them.
-  const pace = handover === 'all' && !isUrgent ? { pace: slowStart(total, drainTimeout / 2) } : {}
+  const pace = handover === 'all' && !isUrgent ? { pace: slowStart(total, drainTimeout * movingPart) } : {}
   return prepareHandover(servers, { relay, addressOf, over, ...pace }, log)
 }
 

@@ -28,6 +28,8 @@ export interface GoodbyeOptions {
   readonly reason: () => DrainReason
   /** What becomes of plain HTTP/1.1 connections on the way to an upgrade. */
   readonly moves: 'idle' | 'all' | false
+  /** Whether those are told as well that would move: there may be no time for all of them. */
+  readonly isLate: () => boolean
   readonly handover: Handover | undefined
   readonly mover?: Pick<Mover, 'mayMove'> | undefined
   readonly tally: Tally
@@ -43,7 +45,7 @@ export interface GoodbyeOptions {
 }
 
 export function sayGoodbye(options: GoodbyeOptions): Goodbye {
-  const { connections, reason, moves, handover, mover, tally, sweeper, spreadTime, timeUp } = options
+  const { connections, reason, moves, isLate, handover, mover, tally, sweeper, spreadTime, timeUp } = options
   const webSockets = endWebSockets(connections.values(), {
     reason,
     spreadTime,
@@ -61,7 +63,7 @@ export function sayGoodbye(options: GoodbyeOptions): Goodbye {
   /** What a client was told by an older generation is not told otherwise. */
   function wants(socket: Socket): boolean {
     if (stillToSay(socket) !== undefined) return false
-    return moves !== 'all' || reason() === 'close' || !handover?.canGoNow(connectionOf(socket))
+    return moves !== 'all' || isLate() || reason() === 'close' || !handover?.canGoNow(connectionOf(socket))
   }
 
   return {

@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Server } from 'node:net'
 import { sessionsOf } from '../connections/http2-sessions.js'
+import { wholeTurn } from '../event-loop.js'
 import { openStreams, writeAtOnce } from '../internals/http2.js'
 
 /** The HTTP/2 sessions that a drain has told to go. */
@@ -97,7 +98,7 @@ export function endSessions(
     session.close()
   }
 
-  /** One timer a session, gone with it. */
+  /** One timer a session, gone with it. A process that stood still reads first what has come meanwhile. */
   function wait(session: ServerHttp2Session, ms: number, then: () => void): void {
     if (timers.has(session)) clearTimeout(timers.get(session))
     else
@@ -105,7 +106,9 @@ export function endSessions(
         clearTimeout(timers.get(session))
         timers.delete(session)
       })
-    timers.set(session, setTimeout(then, ms))
+    const onTime = () => void wholeTurn().then(() => timers.get(session) === timer && then())
+    const timer = setTimeout(onTime, ms)
+    timers.set(session, timer)
   }
 }
 

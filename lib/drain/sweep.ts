@@ -57,10 +57,11 @@ export function createSweeper(options: SweeperOptions): Sweeper {
 
   return {
     sweepAll,
-    pause() {
+    async pause() {
       const wait = Math.min(nextPause + (Math.random() * nextPause) / 10, deadline - performance.now())
       nextPause = Math.min(nextPause * 2, pollInterval)
-      return pause(wait, over)
+      await pause(wait, over)
+      await wholeTurn() // a process that stood still reads first what has come meanwhile: it is no idle connection's
     },
     answered(connection) {
       if (mayMove(connection)) return void handover?.answered(connection)

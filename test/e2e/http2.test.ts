@@ -11,8 +11,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
 import t, { type Test } from 'tap'
 import { Pool } from 'undici'
-import { followSessions } from '../../lib/connections/http2-sessions.ts'
-import { endSessions } from '../../lib/drain/http2.ts'
 import { makeCertificate } from '../helper/certificate.ts'
 import { buildGoClient, runGoClient } from '../helper/go-client.ts'
 import { FrameClient, types } from '../helper/http2-frames.ts'
@@ -99,7 +97,7 @@ async function longStreams(t: Test, session: ClientHttp2Session, answers: Promis
 }
 
 function askLong(session: ClientHttp2Session): Promise<string[]> {
-  const routes = ['/stream?ms=drain', `/download?size=${size}`, '/slow?ms=2500']
+  const routes = ['/stream?ms=drain', `/download?size=${size}`, '/slow?ms=drain&more=2000']
   return Promise.all(routes.map(route => get(session, route)))
 }
 
@@ -119,7 +117,7 @@ for (const signal of ['SIGHUP', 'SIGTERM'] as const) {
       each.get(1, '/')
       await each.answer(1)
     }
-    client.get(3, '/slow?ms=2500')
+    client.get(3, '/slow?ms=drain&more=2000')
     const long = await session()
     const answers = askLong(long)
     const late = await silent(t, port)
@@ -164,7 +162,7 @@ t.test('over TLS', async t => {
     each.get(1, '/')
     await each.answer(1)
   }
-  many.get(1, '/slow?ms=2500') // open until the others are answered
+  many.get(1, '/slow?ms=drain&more=2000') // open until the others are answered
   const long = await session()
   const answers = askLong(long)
   const late = await silent(t, port)
@@ -256,30 +254,6 @@ t.test('with allowHTTP1 each kind is told in its own words', async t => {
   t.equal(await two.ended(), 'end')
   t.equal(two.goaways().at(-1), 1)
   await server.line('generation retired')
-})
-
-t.test('sessions are told one after the other over the time that is asked for', async t => {
-  const server = http2.createServer((_request, response) => response.end())
-  followSessions(server)
-  server.listen(0)
-  await once(server, 'listening')
-  const { port } = server.address() as net.AddressInfo
-  const clients = []
-  for (let index = 0; index < 4; index++) clients.push(await frameClient(t, 'h2c', port))
-  for (const client of clients) {
-    client.get(1, '/')
-    await client.frame(({ stream }) => stream === 1)
-  }
-  const begun = performance.now()
-  const sessions = endSessions([server], { spreadTime: 800 })
-  const told = await Promise.all(clients.map(client => client.frame(({ type }) => type === types.goaway)))
-  const times = told.map(({ time }) => time - begun)
-  t.comment(JSON.stringify(times))
-  for (const [index, time] of times.entries()) t.ok(time >= index * 200 - 5, `after ${index * 200} ms`)
-  t.equal(sessions.cut(), 4)
-  sessions.stop()
-  for (const client of clients) await client.ended()
-  await new Promise(resolve => server.close(resolve))
 })
 
 interface Load {

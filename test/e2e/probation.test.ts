@@ -93,7 +93,7 @@ function startClients(t: Test, port: number) {
   }
 }
 
-const terms = { probation: 1_000, handover: 'all', drainTimeout: 5_000 }
+const terms = { probation: 1_000, handover: 'all' }
 
 type Options = Partial<StartOptions> & { readonly options?: object }
 

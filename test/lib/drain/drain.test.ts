@@ -3,13 +3,16 @@ import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import https from 'node:https'
 import net, { type AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
 import Fastify from 'fastify'
 import t from 'tap'
 import { connectionsOf } from '../../../lib/connections/connections.js'
+import { createDeferred } from '../../../lib/deferred.js'
 import { drain } from '../../../lib/drain/drain.js'
+import type { OfferAnswer } from '../../../lib/handover/offer.js'
 import { defaultOptions } from '../../../lib/options.js'
-import { follow, request, until } from '../../helper/accepted.ts'
+import { follow, followHttp, request, until } from '../../helper/accepted.ts'
 import { makeCertificate } from '../../helper/certificate.ts'
 import { temporaryFolder } from '../../helper/folder.ts'
 
@@ -133,4 +136,33 @@ t.test("with handover 'all' what moves stays keep-alive, and what can't move is 
   const report = (await drained)()
   t.match(offered, [{ listener: { key: 'plain' } }])
   t.match(report.kinds, { http1: { moved: 1, finished: 1 } })
+})
+
+t.test("with handover 'all' who has not gone in half of the time is told to close", async t => {
+  const { server, connect } = await followHttp(t)
+  const accepted = [await connect(), await connect(), await connect()]
+  for (const { get } of accepted) await get()
+  const { promise: taken, resolve: take } = createDeferred<OfferAnswer>()
+  const offered: object[] = []
+  const begun = performance.now()
+  const drained = drain([server], {
+    ...defaultOptions,
+    drainTimeout: 3_000,
+    handover: 'all',
+    reason: () => 'upgrade',
+    relay(offer) {
+      offered.push(offer)
+      return taken // by a machine that is too busy for that
+    },
+    addressOf: () => ({ key: 'plain', bound: 'here' }),
+    log: Fastify().log
+  })
+  const { get } = accepted[2]!
+  await until(() => offered.length === 2) // so many are on their way at once
+  t.match(await get(), /Connection: keep-alive/)
+  await sleep(1_510 - (performance.now() - begun))
+  t.match(await get(), /Connection: close/)
+  take('adopted')
+  t.match((await drained)().kinds, { http1: { moved: 2, finished: 1, cut: 0 } })
+  t.equal(offered.length, 2)
 })

@@ -141,6 +141,18 @@ t.test('the end of the last connection is noticed between two sweeps, and not th
   over.abort()
 })
 
+t.test('what has come while the process stood still is no idle connection', async t => {
+  const served = await followHttp(t)
+  const { client, socket } = await idle(served)
+  const sweeper = sweep(served, 'close')
+  const paused = sweeper.pause()
+  client.write(request('/later'))
+  for (const begun = performance.now(); performance.now() - begun < 20; );
+  await paused
+  t.match(await sweeper.sweepAll(), { idle: 0, active: 1 })
+  t.notOk(isLingering(socket))
+})
+
 t.test('the pauses double up to pollInterval, and end with the drain, or at its deadline', async t => {
   const served = await followHttp(t)
   const { pause } = sweep(served, 'close', { pollInterval: 32 })
