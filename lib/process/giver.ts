@@ -59,19 +59,37 @@ export function createGiver({ relay, listeners, share, random = Math.random }: G
   }
 
   function chooseFrom(some: readonly Server[]): void {
+    for (const connection of inAnyOrder(some)) choose(connection)
+  }
+
+  function inAnyOrder(some: readonly Server[]): Connection[] {
     const connections = some.flatMap(server => [...connectionsOf(server).sockets].map(connectionOf))
     const inOrder = connections.map(connection => ({ connection, order: random() }))
-    for (const { connection } of inOrder.sort((one, other) => one.order - other.order)) choose(connection)
+    return inOrder.sort((one, other) => one.order - other.order).map(({ connection }) => connection)
   }
 
   /** @returns whether this one goes */
-  function choose(connection: Connection): boolean {
-    due += share
-    if (due < 1 - Number.EPSILON * 100) return false // ten tenths don't come out even
+  function choose(connection: Connection, part = share): boolean {
+    due += part
+    if (!isOneDue()) return false
     due -= 1
     chosen.add(connection)
-    connection.socket.once('close', () => chosen.delete(connection))
+    connection.socket.once('close', () => onClose(connection))
     return true
+  }
+
+  /** One that has ended, or gone to a sibling, before it could go: another one goes in its place. */
+  function onClose(connection: Connection): void {
+    chosen.delete(connection)
+    due += 1
+    if (over.signal.aborted || !isOneDue()) return
+    const other = inAnyOrder(servers).find(each => !chosen.has(each))
+    if (other !== undefined && choose(other, 0)) consider([other])
+  }
+
+  /** Ten tenths don't come out even. */
+  function isOneDue(): boolean {
+    return due >= 1 - Number.EPSILON * 100
   }
 
   function onFresh(socket: Socket): void {
@@ -95,6 +113,7 @@ export function createGiver({ relay, listeners, share, random = Math.random }: G
     onTheirWay.add(answered)
     const answer = await answered
     onTheirWay.delete(answered)
+    if (answer === 'adopted') due -= 1 // its end here is none
     return answer
   }
 }

@@ -146,8 +146,7 @@ const text = ({ err }: LogLine) => err.message as string
 /** The short form has the last one. */
 const servers = [
   ['standalone', undefined],
-  // Balance would move one that was to go, and shares of so few are counted here.
-  ['with two workers', ['--workers', '2', '--balance', 'false']]
+  ['with two workers', ['--workers', '2']]
 ] as const
 
 for (const [name, supervised] of servers.slice(-Number(process.env.PROBATION_SERVERS ?? 2))) {

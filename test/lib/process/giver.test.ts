@@ -41,6 +41,24 @@ t.test('one that is busy goes behind its response', async t => {
   await giver.stop()
 })
 
+t.test('where one ends before it could go another one goes', async t => {
+  const served = await followHttp(t)
+  const candidate = await playTaker(t, 'candidate')
+  const [busy, other] = await connectAll(served, 2)
+  busy!.client.write(request('/later'))
+  await once(served.server, 'request')
+  const giver = give(served, candidate.relay, 0.5)
+  await new Promise(setImmediate)
+  t.equal(candidate.offers.length, 0)
+  busy!.client.destroy()
+  await until(() => candidate.list.sockets.size === 1)
+  t.match(await other!.get(), /candidate$/)
+  const late = [await served.connect(), await served.connect()]
+  const said = await Promise.all(late.map(({ get }) => get()))
+  t.equal(said.filter(answer => /candidate$/.test(answer)).length, 1, 'and the share stays the same')
+  await giver.stop()
+})
+
 t.test('of fresh ones the same share goes, before anything was read of them', async t => {
   const served = await followHttp(t)
   const candidate = await playTaker(t, 'candidate')
