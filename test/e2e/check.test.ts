@@ -12,7 +12,7 @@ t.jobs = 3 // they wait most of the time, until readyTimeout
 const listen = [{ port: 0, host: '127.0.0.1' }]
 
 t.test('two workers that are checked, by a flag', async t => {
-  const args = ['--check', '/health', '--check-timeout=300', '--ready-timeout', '15000']
+  const args = ['--check', '/health', '--check-timeout=3000', '--ready-timeout', '15000']
   const supervised = ['--workers', '2', ...args]
   const server = startServer(t, { supervised, release: { listen, healths: { 0: 'down' } } })
   const { bound } = await server.line('listening on')
@@ -62,7 +62,7 @@ t.test('two workers that are checked, by a flag', async t => {
     server.kill('SIGHUP')
     const { err } = await server.line('upgrade failed')
     t.equal(err.code, 'GRACEFUL_UPGRADE_CHECK_FAILED')
-    t.match(err.message, /worker 0 of .* GET \/health was not answered within checkTimeout \(300 ms\)$/)
+    t.match(err.message, /worker 0 of .* GET \/health was not answered within checkTimeout \(3000 ms\)$/)
   })
 
   await t.test('one that fails at first, and then passes, takes over', async t => {
