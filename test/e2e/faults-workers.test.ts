@@ -155,7 +155,7 @@ t.test('signals and scaling come at once: one thing after the other, and no clie
   const team = await startTeam(t)
   const { server, port, deploy, worker, spawned, scale } = team
   const both = async () => [await worker(0), await worker(1)] as const
-  const slow = inFlight(port, 500)
+  const slow = inFlight(port, 1_500)
   await slow.begun
   for (const { pid } of await both()) process.kill(pid, 'SIGTERM')
   const retired = [await server.line('worker retired'), await server.line('worker retired')]

@@ -42,16 +42,18 @@ function arriving(port: number, answer: Promise<Response>): RequestInFlight {
     () => 'none' as const,
     ({ failure }) => failure as Failure
   )
-  const begun = active(port, 1)
+  const over = new AbortController()
+  void failure.then(() => over.abort()) // on a machine so busy nobody may have seen it meanwhile
+  const begun = active(port, 1, over.signal)
   begun.catch(() => {}) // whoever doesn't wait for it need not know that the server has ended meanwhile
   return { begun, answer, failure }
 }
 
-/** So many requests have arrived, and are not answered yet. */
-export async function active(port: number, requests: number): Promise<void> {
+/** So many requests have arrived, and are not answered yet; or they are over. */
+export async function active(port: number, requests: number, over?: AbortSignal): Promise<void> {
   // Any of several workers may have it. Who has asked stays, as it would count while it is being closed.
   const clients: Client[] = []
-  for (;;) {
+  while (!over?.aborted) {
     const client = new Client({ host: '127.0.0.1', port })
     clients.push(client)
     const { body } = await client.get('/open')

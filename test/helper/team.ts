@@ -61,6 +61,7 @@ export async function startTeam(
         ({ worker, state }) => worker === index && state === 'serving'
       )
       if (found !== undefined) return found
+      await sleep(20)
     }
   }
 
@@ -87,6 +88,7 @@ export async function startTeam(
         return client
       }
       client.close()
+      await sleep(5)
     }
   }
 
