@@ -126,7 +126,7 @@ t.test('a worker may be killed at any time: what it has in hand is lost, and not
 })
 
 t.test('a release of which one worker fails changes nothing, and says which', async t => {
-  const team = await startTeam(t, { args: ['--ready-timeout', '5000'] })
+  const team = await startTeam(t, { args: ['--ready-timeout', '15000'] })
   const { server, deploy, worker, spawned } = team
   const before = [(await worker(0)).pid, (await worker(1)).pid]
   for (const [index, boot, why] of [

@@ -167,8 +167,8 @@ t.test('it names a WebSocket that never ends, and a slow boot', async t => {
   t.equal(code, 1)
   t.match(stdout, /^✗ WebSocket \/raw: ended without a word 10 times, around upgrade 1\./m)
   t.match(
-    stdout,
-    /^✗ After upgrade 1 the old version was not done within drainTimeout, and cut 10 other connections\./m
+    stdout, // 200 ms may be too short for an answer, too
+    /^✗ After upgrade 1 the old version was not done within drainTimeout, and cut (\d HTTP\/1\.1 requests?, )?10 other connections\./m
   )
   t.match(stdout, /^• The new version takes up to \d+\.\d s until it serves: a slow boot/m)
 })
