@@ -26,9 +26,15 @@ export function party(t: Test, { ports }: House, count: number, options: Partial
   return Promise.all(talks)
 }
 
-/** All have heard something of a generation. */
+/** All have heard something of a generation. @throws if one has closed that has not */
 export async function heard(talkers: readonly Talker[], generation: number): Promise<void> {
-  while (talkers.some(({ generations }) => generations.at(-1) !== generation)) await sleep(10)
+  for (const { generations, socket, closed } of talkers) {
+    while (generations.at(-1) !== generation) {
+      if (socket.readyState === socket.CLOSED)
+        throw new Error(`closed with ${await closed} before generation ${generation}: ${generations}`)
+      await sleep(10)
+    }
+  }
 }
 
 /** All end in peace, and have found nothing wrong. */
