@@ -1,4 +1,5 @@
 import { createDeferred, type Deferred } from './deferred.js'
+import { afterReading } from './event-loop.js'
 
 /** Questions to another process that wait for their answers; an id tells which is whose. */
 export interface Pending<Answer> {
@@ -23,9 +24,9 @@ export function createPending<Answer>(): Pending<Answer> {
       const id = ++lastId
       const deferred = createDeferred<Answer>()
       waiting.set(id, deferred)
-      const timer = limit && setTimeout(() => take(id)?.resolve(limit.answer), limit.ms)
+      const stop = limit && afterReading(limit.ms, () => take(id)?.resolve(limit.answer))
       send(id)
-      return deferred.promise.finally(() => clearTimeout(timer))
+      return deferred.promise.finally(stop)
     },
     answer: (id, answer) => take(id)?.resolve(answer),
     refuse: (id, error) => take(id)?.reject(error),

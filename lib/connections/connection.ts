@@ -28,8 +28,7 @@ export interface Clock {
   /** Whether its client has had a response of an older generation. */
   readonly wasServed: boolean
   readonly end: () => void
-  /** Not while it is stopped. */
-  timer: NodeJS.Timeout | undefined
+  readonly stop: () => void
 }
 
 /** What a drain has noted of a connection that it has seen: see `tally.ts`. */

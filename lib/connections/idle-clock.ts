@@ -3,6 +3,7 @@
  * every socket; a connection that has moved, or was offered in vain, goes on with the time that it had.
  */
 import type { Socket } from 'node:net'
+import { afterReading } from '../event-loop.js'
 import { timeLeft } from '../internals/socket-timer.js'
 import { longestTime } from '../options/kinds.js'
 import { type Clock, connectionOf, knownConnection } from './connection.js'
@@ -29,16 +30,15 @@ export function idleTimeLeft(socket: Socket): number | undefined {
  */
 export function startClock(socket: Socket, time: number, wasServed: boolean, end: () => void): void {
   const connection = connectionOf(socket)
-  stop(connection.clock)
+  connection.clock?.stop()
   if (connection.clock === undefined) socket.once('close', onClose)
   const rounded = Math.ceil(Math.max(time, 1) / timerStep) * timerStep
-  // What has come by then is read first: its time was not over.
-  const timer = setTimeout(() => setImmediate(onEnd), Math.min(rounded, longestTime)).unref()
-  const clock: Clock = { until: performance.now() + time, bytesRead: socket.bytesRead, wasServed, end, timer }
+  const stop = afterReading(Math.min(rounded, longestTime), onEnd, { ref: false })
+  const clock: Clock = { until: performance.now() + time, bytesRead: socket.bytesRead, wasServed, end, stop }
   connection.clock = clock
 
   function onEnd(): void {
-    if (currentClock(socket) === clock && clock.timer === timer && !socket.destroyed) end()
+    if (currentClock(socket) === clock && !socket.destroyed) end()
   }
 }
 
@@ -51,7 +51,7 @@ export function stopClock(socket: Socket): () => void {
   const clock = currentClock(socket)
   const left = idleTimeLeft(socket)
   const until = performance.now() + (left ?? 0)
-  stop(clock)
+  clock?.stop()
   socket.setTimeout(0)
   return function resume() {
     if (timeout) socket.setTimeout(timeout)
@@ -66,12 +66,6 @@ function currentClock(socket: Socket): Clock | undefined {
   return clock?.bytesRead === socket.bytesRead ? clock : undefined
 }
 
-function stop(clock: Clock | undefined): void {
-  if (clock === undefined) return
-  clearTimeout(clock.timer)
-  clock.timer = undefined
-}
-
 function onClose(this: Socket): void {
-  stop(knownConnection(this)?.clock)
+  knownConnection(this)?.clock?.stop()
 }

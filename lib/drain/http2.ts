@@ -1,7 +1,7 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Server } from 'node:net'
 import { sessionsOf } from '../connections/http2-sessions.js'
-import { wholeTurn } from '../event-loop.js'
+import { afterReading } from '../event-loop.js'
 import { openStreams, writeAtOnce } from '../internals/http2.js'
 
 /** The HTTP/2 sessions that a drain has told to go. */
@@ -44,7 +44,8 @@ export function endSessions(
   servers: readonly Server[],
   { spreadTime = 0, onTold }: EndOptions = {}
 ): EndingSessions {
-  const timers = new Map<ServerHttp2Session, NodeJS.Timeout>()
+  /** What stops the timer of each. */
+  const timers = new Map<ServerHttp2Session, () => void>()
   const followed = servers.filter(server => sessionsOf(server) !== undefined)
   const present = followed.flatMap(server => [...(sessionsOf(server) ?? [])])
   for (const server of followed) server.on('session', onSession)
@@ -98,17 +99,15 @@ export function endSessions(
     session.close()
   }
 
-  /** One timer a session, gone with it. A process that stood still reads first what has come meanwhile. */
+  /** One timer a session, gone with it. */
   function wait(session: ServerHttp2Session, ms: number, then: () => void): void {
-    if (timers.has(session)) clearTimeout(timers.get(session))
+    if (timers.has(session)) timers.get(session)?.()
     else
       session.once('close', () => {
-        clearTimeout(timers.get(session))
+        timers.get(session)?.()
         timers.delete(session)
       })
-    const onTime = () => void wholeTurn().then(() => timers.get(session) === timer && then())
-    const timer = setTimeout(onTime, ms)
-    timers.set(session, timer)
+    timers.set(session, afterReading(ms, then))
   }
 }
 

@@ -1,5 +1,6 @@
 import { createDeferred } from '../deferred.js'
 import { type ErrorCode, GracefulUpgradeError } from '../errors.js'
+import { afterReading } from '../event-loop.js'
 import { type CheckFailure, describeCheckFailure } from '../protocol/check-failure.js'
 import type { Ending } from './generation.js'
 import type { WorkerProcess } from './spawn.js'
@@ -32,7 +33,7 @@ export function watchStartUp(
   const { pid, failed, ended, lastWords } = worker
   const { promise: ready, resolve, reject } = createDeferred<readonly string[]>()
   let check: CheckFailure | undefined
-  const timer = setTimeout(() => fail(tooLate()), readyTimeout)
+  const stopTimer = afterReading(readyTimeout, () => fail(tooLate()))
   ready.catch(() => {}) // whoever wants to know waits for it
   void failed.then(fail)
   if (pid !== 0) void ended.then(onEnd)
@@ -43,17 +44,17 @@ export function watchStartUp(
   }
 
   function succeed(unclaimed: readonly string[]): void {
-    clearTimeout(timer)
+    stopTimer()
     resolve(unclaimed)
   }
 
   function fail(error: GracefulUpgradeError): void {
-    clearTimeout(timer)
+    stopTimer()
     reject(error)
   }
 
   async function onEnd({ code, signal }: Ending): Promise<void> {
-    clearTimeout(timer)
+    stopTimer()
     await lastWords.heard()
     const how = signal === null ? `with code ${code}` : `by ${signal}`
     fail(failure('GRACEFUL_UPGRADE_EXITED', `ended ${how}${code === 0 ? hint() : ''}`))

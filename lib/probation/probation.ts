@@ -71,6 +71,9 @@ export interface ProbationOptions {
   pause?(ms: number, signal: AbortSignal): Promise<unknown>
 }
 
+/** So often in a row it has not answered then: a machine that stood still, or was suspended, is not its fault. */
+const leastMissed = 3
+
 const none: Tally = { responses: 0, errors: 0 }
 
 export function beginProbation(options: ProbationOptions): Probation {
@@ -78,13 +81,15 @@ export function beginProbation(options: ProbationOptions): Probation {
   const { now = clock.now, pause = idlePause } = options
   const begun = now()
   const outcome = createDeferred<Outcome>()
-  /** When each has been asked what it has answered last. */
-  const heard = { candidate: begun, current: begun }
+  /** When each has been asked what it has answered last, and how often it has not answered since. */
+  const heard = { candidate: { at: begun, missed: 0 }, current: { at: begun, missed: 0 } }
   const tallies = { candidate: none, current: none }
   /** 'complete': only that it answers is waited for. */
   let phase: 'watching' | 'completing' | 'complete' | 'over' = 'watching'
   let verdict = 'its time is over'
   let isUrgent = false
+  /** Why there is no other one any more. */
+  let orphaned: string | undefined
   let resting = new AbortController()
   void candidate.ended.then(({ code, signal }) => fail(`it has ended by ${signal ?? `code ${code}`}`))
   void candidate.dying.then(() => fail('it has an uncaught error'))
@@ -127,6 +132,7 @@ export function beginProbation(options: ProbationOptions): Probation {
       isUrgent = false
       if (isOver()) return
       const answers = await look() // one that hangs is not confirmed
+      if (answers && orphaned !== undefined) return end({ name: 'promoted', reason: orphaned })
       if (answers && phase === 'watching' && now() - begun >= time) void complete()
       if (answers && phase === 'complete') end({ name: 'confirmed', reason: verdict })
     }
@@ -167,15 +173,20 @@ export function beginProbation(options: ProbationOptions): Probation {
   async function ask(name: keyof typeof tallies, side: Side): Promise<boolean> {
     const asked = now()
     const tally = await side.tally()
-    if (tally === null) return false
-    heard[name] = asked
+    if (tally === null) {
+      heard[name].missed++
+      return false
+    }
+    heard[name] = { at: asked, missed: 0 }
     tallies[name] = tally
     return true
   }
 
   function judge(): void {
-    const silent = now() - heard.candidate
-    if (silent > hangTime && now() - heard.current < hangTime)
+    const silent = now() - heard.candidate.at
+    const hangs = silent > hangTime && heard.candidate.missed >= leastMissed
+    if (hangs && orphaned !== undefined) return fail(`${orphaned}, and it doesn't answer`, true)
+    if (hangs && now() - heard.current.at < hangTime)
       return fail(`its event loop has not answered for ${Math.round(silent / 1_000)} s`, true)
     const { responses, errors } = tallies.candidate
     const isAbove =
@@ -185,11 +196,11 @@ export function beginProbation(options: ProbationOptions): Probation {
     fail(`${errors} of its ${responses} responses were 5xx, and ${beside}`)
   }
 
-  /** Somebody has to serve; but not one that is broken, too. */
+  /** Somebody has to serve; but not one that hangs, too. */
   async function onDeathOfCurrent(): Promise<void> {
+    orphaned = `generation ${current.number} has died`
     if (isOver()) return
-    const reason = `generation ${current.number} has died`
-    if ((await candidate.tally()) === null) return fail(`${reason}, and it doesn't answer`, true)
-    end({ name: 'promoted', reason })
+    if (await ask('candidate', candidate)) end({ name: 'promoted', reason: orphaned })
+    else lookNow()
   }
 }

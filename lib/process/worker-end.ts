@@ -128,7 +128,7 @@ export function createWorkerEnd(
 
   /** Nobody could skip a delay any more. */
   function isLost(): boolean {
-    const wasClosing = application.hurry()
+    const wasClosing = application.isClosing && application.hurry() // one that has not begun may come yet
     if (life.phase === 'crashed') void application.end('close') // maybe nobody follows
     if (life.phase === 'leaving') void application.end('close').then(host.exit)
     return wasClosing || application.ending

@@ -57,7 +57,7 @@ export function createTeamSize(workers: number, options: TeamSizeOptions): TeamS
       if (slot.current() === undefined) throw endedEarly(slot)
       if (!isServing()) throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING')
     } catch (error) {
-      slots.splice(slots.indexOf(slot), 1)
+      if (slots.includes(slot)) slots.splice(slots.indexOf(slot), 1)
       slot.kill()
       slot.release()
       wanted = slots.length

@@ -146,12 +146,17 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
       workers: size.wanted,
       inherited: start.listeners,
       slots,
-      boot: (index, listeners) => addSlot(index, listeners).boot()
+      boot: bootSlot
     })
     bootOthers = others
     const unclaimed = await first
     const [worker] = current()
     return start.isCandidate && worker && wantsProbation(worker) ? unclaimed : complete()
+  }
+
+  function bootSlot(index: number, listeners: readonly OpenListener[]): Promise<readonly string[]> {
+    if (phase === 'serving') throw new GracefulUpgradeError('GRACEFUL_UPGRADE_CLOSING') // without it: see `dropUnready()`
+    return addSlot(index, listeners).boot()
   }
 
   async function complete(): Promise<readonly string[]> {
@@ -244,12 +249,22 @@ export function startTeam(settings: TeamSettings, start: WorkerStart): Generatio
   }
 
   function serve(keys: readonly TicketKeys[]): void {
+    dropUnready()
     phase = 'serving'
     ticketKeys.prefer(keys)
     // One of them removes the files of Unix sockets that none wants.
     for (const slot of slots) slot.serve(slot.index === 0 ? dropped : [])
     if (size.wanted > 1) roll.tell()
     watches = beginWatches({ ...settings, generation: number, roll, distribution, recycling })
+  }
+
+  /** The generation beside it has died while the others were started: `scale()` starts them anew. */
+  function dropUnready(): void {
+    const ready = slots.findIndex(({ index, current }) => index > 0 && current() === undefined)
+    for (const slot of ready === -1 ? [] : slots.splice(ready)) {
+      slot.kill()
+      slot.release()
+    }
   }
 
   function onReady(index: number, worker: Worker, ms: number): void {

@@ -176,6 +176,26 @@ t.test('one that is silent for longer than the hang time hangs, but not if both 
   t.match(await both.after(500), { hangs: true })
 })
 
+t.test('a machine that has stood still is not its fault', async t => {
+  let slept = 0
+  let time = 0
+  const { after, candidate, current } = setUp({ now: () => time + slept })
+  const pass = (ms: number) => {
+    time += ms
+    return after(ms)
+  }
+  await pass(500)
+  slept = 60_000
+  candidate.answered = null // it is slower to come back
+  t.equal(await pass(500), undefined)
+  t.equal(await pass(500), undefined)
+  candidate.answered = { responses: 100, errors: 0 }
+  await pass(500)
+  candidate.answered = null
+  t.equal(await pass(1_000), undefined, 'nor is it counted later')
+  t.ok(current)
+})
+
 t.test('one that is silent at the end of its time is not confirmed', async t => {
   const { after, candidate, isCompleting } = setUp({ time: 1_000 })
   candidate.answered = null
@@ -183,19 +203,29 @@ t.test('one that is silent at the end of its time is not confirmed', async t => 
   t.notOk(isCompleting())
 })
 
-t.test('when the other one dies it is promoted at once if it answers, and else has failed', async t => {
-  for (const how of ['end', 'die'] as const) {
-    const { after, current } = setUp()
-    await after(100)
-    if (how === 'end') current.end({ code: 1, signal: null })
-    else current.die()
-    t.same(await after(0), { name: 'promoted', reason: 'generation 2 has died' })
+t.test(
+  'when the other one dies it is promoted as soon as it answers, and has failed if it hangs',
+  async t => {
+    for (const how of ['end', 'die'] as const) {
+      const { after, current } = setUp()
+      await after(100)
+      if (how === 'end') current.end({ code: 1, signal: null })
+      else current.die()
+      t.same(await after(0), { name: 'promoted', reason: 'generation 2 has died' })
+    }
+    const busy = setUp()
+    busy.candidate.answered = null
+    busy.current.end({ code: 1, signal: null })
+    t.equal(await busy.after(4_000), undefined, 'it has the time that it always has')
+    busy.candidate.answered = { responses: 1, errors: 0 }
+    t.match(await busy.after(500), { name: 'promoted' })
+    const { after, candidate, current } = setUp()
+    candidate.answered = current.answered = null
+    current.end({ code: 1, signal: null })
+    t.equal(await after(5_000), undefined)
+    t.match(await after(500), { name: 'failed', reason: /^generation 2 has died, and it/, hangs: true })
   }
-  const { after, candidate, current } = setUp()
-  candidate.answered = null
-  current.end({ code: 1, signal: null })
-  t.match(await after(0), { name: 'failed', hangs: true })
-})
+)
 
 t.test('what comes first is what counts', async t => {
   const { after, candidate, probation } = setUp()

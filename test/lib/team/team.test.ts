@@ -596,6 +596,27 @@ t.test('a candidate is ready with worker 0; the others start when it is to be co
   t.same(calls.slice(3), ['1 serve', '2 serve', '1 team 2 101', '2 team 2 101'])
 })
 
+t.test('where it is to serve before it is complete the others start anew', async t => {
+  const { team, started, calls } = await probed(3)
+  const completed = team.complete()
+  await until(() => started.length === 2)
+  started[1]!.worker.becomeReady()
+  await until(() => started.length === 3)
+  team.serve([])
+  t.ok(calls.includes('2 serve'))
+  t.notOk(calls.includes('3 serve'), 'it is not ready yet')
+  t.ok(calls.includes('3 kill'))
+  started[2]!.worker.end(null, 'SIGKILL')
+  await t.rejects(completed)
+  const scaled = team.scale!(3, () => {})
+  await until(() => started.length === 4)
+  t.match(started[3]!.start.place, { worker: 2, workers: 3 })
+  started[3]!.worker.becomeReady()
+  t.equal(await scaled, 3)
+  t.equal(team.processes().filter(({ state }) => state === 'serving').length, 3)
+  team.kill()
+})
+
 t.test('the others inherit what worker 0 has: the sockets before that may be closed by then', async t => {
   const { team, started } = await probed(2)
   Object.assign(started[0]!.worker, { listeners: () => [{ ...port, fd: 9 }] })
