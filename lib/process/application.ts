@@ -37,6 +37,8 @@ export interface Application {
   readonly times: Required<EndTimes>
   /** A signal has ended it, and it serves on for `closeDelay`. */
   readonly isClosing: boolean
+  /** Resolves when that is over; undefined where it doesn't. */
+  readonly untilDrain: Promise<unknown> | undefined
   /** Whether `end()` has been called. */
   readonly ending: boolean
   /** Where the connections of an instance go that closes itself, while other workers serve on; undefined where there are none. */
@@ -95,6 +97,9 @@ export function createApplication(listeners: Listeners, own: OwnListeners): Appl
     },
     get isClosing() {
       return delay.isUnderWay
+    },
+    get untilDrain() {
+      return delay.isUnderWay ? delayed : undefined
     },
     get ending() {
       return wayOut !== undefined

@@ -43,7 +43,8 @@ export function installStandaloneSignals(
     const { hasRaised } = own
     const close = (signal: NodeJS.Signals | null) => master().close(signal)
     const hurry = () => master().hurry()
-    return onClose({ signals, errors, log, close, hurry, onSecond: () => master().kill(), hasRaised }, host)
+    const [delayed, onSecond] = [() => application.untilDrain, () => master().kill()]
+    return onClose({ signals, errors, log, close, hurry, delayed, onSecond, hasRaised }, host)
   }
 
   function stop(): void {

@@ -80,7 +80,8 @@ export function createWorkerEnd(
     return life.phase === 'orphaned' ? application.end('upgrade') : application.close(parent.draining)
   }
 
-  function crash(): Promise<0 | 1> {
+  async function crash(): Promise<0 | 1> {
+    if (life.phase === 'closing') return await application.end('close').then(() => 1) // nobody follows
     life.phase = 'crashed'
     parent.dying()
     return makeWay()

@@ -86,8 +86,9 @@ export function createWorkerSignals(
 
   function takeCloseSignals(errors: boolean): Installed {
     const { log, options } = application
+    const delayed = () => application.untilDrain
     const closing = onClose(
-      { signals: [], errors, log, close: (_signal, error) => close(error), onSecond() {} },
+      { signals: [], errors, log, close: (_signal, error) => close(error), delayed, onSecond() {} },
       host
     )
     const stopHearing = options.closeSignals

@@ -31,6 +31,8 @@ export interface CloseHandlers {
   close(signal: NodeJS.Signals | null, error?: Error): Promise<number>
   /** A second signal, which may only skip a delay; and an uncaught error, which waits for none. @returns whether it has */
   hurry?(): boolean
+  /** Resolves when a delay is over in which the process serves on; undefined where there is none. An error in it is the first one. */
+  delayed?(): Promise<unknown> | undefined
   /** A second signal or error: the process exits with code 1 when this returns. */
   onSecond(): void
   /** Whether a signal that comes again has been raised by the application itself. */
@@ -42,6 +44,8 @@ export function onClose(handlers: CloseHandlers, host: Host = thisHost): { close
   const { signals, errors, log } = handlers
   const wanted: readonly string[] = errors ? errorEvents : []
   let begun: { readonly signal: NodeJS.Signals | undefined; readonly time: number } | undefined
+  let closed: Promise<number> | undefined
+  let isGraceful = false
   const others = errorListeners(host)
   const grace = host.closeWithGrace(
     {
@@ -54,14 +58,15 @@ export function onClose(handlers: CloseHandlers, host: Host = thisHost): { close
       }
     },
     async ({ err }) => {
+      isGraceful = true
       begun ??= { signal: undefined, time: now() }
-      const { signal } = begun
-      if (err) log.fatal({ err }, 'uncaught error, closing')
-      else log.info({ signal }, 'closing')
-      const closed = handlers.close(signal ?? null, err)
-      if (err) handlers.hurry?.()
+      if (err) {
+        log.fatal({ err }, 'uncaught error, closing')
+        closed = handlers.close(begun.signal ?? null, err)
+        handlers.hurry?.()
+      }
       const code = await closed
-      if (code !== 0) host.exit(code)
+      if (code) host.exit(code)
     }
   )
   for (const listener of errorListeners(host)) if (!others.has(listener)) ours(listener)
@@ -77,7 +82,11 @@ export function onClose(handlers: CloseHandlers, host: Host = thisHost): { close
   function close(signal?: NodeJS.Signals): void {
     if (begun !== undefined) return
     begun = { signal, time: now() }
-    grace.close()
+    log.info({ signal }, 'closing')
+    closed = handlers.close(signal ?? null)
+    const delayed = handlers.delayed?.()
+    if (delayed === undefined) grace.close()
+    else void delayed.then(() => isGraceful || grace.close())
   }
 
   function onSignal(signal: NodeJS.Signals): void {

@@ -94,6 +94,25 @@ t.test('two workers, as by Ctrl-C: both serve on until a second one', async t =>
   )
 })
 
+for (const supervised of [undefined, [], ['--workers', '2']]) {
+  const how =
+    supervised === undefined ? 'standalone' : supervised.length === 0 ? 'supervised' : 'of two workers'
+
+  t.test(`an uncaught error in that time drains, as at any other: ${how}`, async t => {
+    const { server, port, connect } = await start(t, forLong, supervised && { supervised })
+    server.kill('SIGTERM')
+    await begun(server)
+    const request = inFlight(port, 1_500)
+    await request.begun
+    await connect().post('/throw', '')
+    t.match(await server.line('uncaught error, closing'), { level: 60 })
+    await server.line('signal aborted')
+    t.equal(await request.failure, 'none', 'what is under way is answered')
+    if (supervised?.length === 2) server.kill('SIGINT') // the other one serves on
+    t.same(await server.exit(), { code: 1, signal: null })
+  })
+}
+
 t.test('a third signal ends it at once', async t => {
   const { server, port } = await start(t, forLong, { supervised: [] })
   const request = inFlight(port, 600_000)

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { createDeferred } from '../../../lib/deferred.js'
 import { type CloseHandlers, onClose } from '../../../lib/signals/on-close.js'
@@ -107,6 +108,28 @@ t.test('the real close-with-grace takes uncaught errors, and no signal', t => {
   leave()
   t.same(count(errors), before.errors)
   t.end()
+})
+
+t.test('an error in a delay is the first one, and ends the delay', async t => {
+  const over = createDeferred()
+  const hurry = () => {
+    over.resolve()
+    return true
+  }
+  const { host, calls, lines, code } = play({ hurry, delayed: () => over.promise })
+  host.emit('SIGTERM', 'SIGTERM')
+  host.emit('uncaughtException', new Error('on purpose'))
+  t.same(calls, ['close SIGTERM', 'close SIGTERM'])
+  t.same(lines, ['info: closing', 'fatal: uncaught error, closing'])
+  await over.promise
+  t.same(host.asked, [])
+  code.resolve(0)
+  t.equal(await host.exited, 1)
+  const drained = play({ delayed: () => Promise.resolve() })
+  drained.host.emit('SIGTERM', 'SIGTERM')
+  await turn()
+  drained.host.emit('uncaughtException', new Error('on purpose'))
+  t.same(drained.calls, ['close SIGTERM', 'second'], 'behind it, it is as ever')
 })
 
 t.test('a second signal may only skip a delay; the one behind it ends the process', async t => {
