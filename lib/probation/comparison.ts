@@ -6,8 +6,16 @@ const leastErrors = 3
 /** Chance alone must explain the difference less often than this: the question is asked again and again. */
 const significance = 0.001
 
+/** Of so many connections more than one must have had an error. */
+const severalConnections = 3
+
 export function hasEnoughErrors({ errors }: Tally): boolean {
   return errors >= leastErrors
+}
+
+/** What is shared out are connections: the errors of one client, whoever would have answered it, come to one of two by chance. */
+function areOfSeveral({ connections = 0, erring = 0 }: Tally): boolean {
+  return connections < severalConnections || erring > 1
 }
 
 /**
@@ -15,7 +23,7 @@ export function hasEnoughErrors({ errors }: Tally): boolean {
  * both have the same cause for them, such as a database that is down, it is not worse.
  */
 export function isWorse(candidate: Tally, current: Tally): boolean {
-  return hasEnoughErrors(candidate) && chanceOf(candidate, current) < significance
+  return hasEnoughErrors(candidate) && areOfSeveral(candidate) && chanceOf(candidate, current) < significance
 }
 
 /**

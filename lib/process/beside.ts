@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { type Exchange, watchResponses } from '../connections/exchanges.js'
 import type { Relay } from '../handover/offer.js'
 import type { Listeners } from '../listeners/listeners.js'
@@ -40,7 +41,7 @@ export function createBeside(
   let giver: Giver | undefined
   let onErred = () => {}
   let [stopChecking, stopCounting] = [() => {}, () => {}]
-  let [responses, errors] = [0, 0]
+  let count = createCount()
   return {
     get role() {
       return role
@@ -61,7 +62,7 @@ export function createBeside(
       giver = undefined // now: there may be another one before this one has stopped
       await stopped
     },
-    tally: () => ({ responses, errors })
+    tally: () => count.tally()
   }
 
   function begin(given: Beside['role'], call: () => void): void {
@@ -69,15 +70,29 @@ export function createBeside(
     giver = undefined
     role = given
     onErred = call
-    ;[responses, errors] = [0, 0]
+    count = createCount()
     stopCounting()
-    stopCounting = watchResponses(count)
+    stopCounting = watchResponses(exchange => count.add(exchange) && onErred())
   }
+}
 
-  function count({ response }: Exchange): void {
-    responses++
-    if (response.statusCode < 500) return
-    errors++
-    onErred()
+/** What one generation answers while another one serves beside it. */
+function createCount() {
+  let [responses, errors, connections, erring] = [0, 0, 0, 0]
+  const [answered, failed] = [new WeakSet<Socket>(), new WeakSet<Socket>()]
+  return {
+    tally: () => ({ responses, errors, connections, erring }),
+
+    /** @returns whether it is an error */
+    add({ response, socket }: Exchange): boolean {
+      responses++
+      if (!answered.has(socket)) connections++
+      answered.add(socket)
+      if (response.statusCode < 500) return false
+      errors++
+      if (!failed.has(socket)) erring++
+      failed.add(socket)
+      return true
+    }
   }
 }

@@ -71,7 +71,8 @@ export function beginWayOut(
     await onDrained?.()
     // What closes the application itself may take its listeners off; what that leaves comes behind it.
     const closes = instances.some(({ options }) => options.close !== false)
-    const lastGone = closes ? () => performance.now() : releaseWhenGone([...owned, ...others], own)
+    const begun = performance.now()
+    const lastGone = closes ? () => begun : releaseWhenGone([...owned, ...others], own)
     const closing = Promise.all([...instances.map(closeInstance), ...others.map(closeServer)])
     // Detached connections may hold a server open until the drain's own deadline.
     const left = Math.max(deadline - performance.now(), 0) + closeTimeout

@@ -13,4 +13,8 @@ export interface Tally {
   readonly responses: number
   /** Of them, those with a status of 500 or above. */
   readonly errors: number
+  /** So many connections had one of them. An older version doesn't say so. */
+  readonly connections?: number
+  /** Of these, those that had an error. */
+  readonly erring?: number
 }

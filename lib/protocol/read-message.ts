@@ -45,7 +45,10 @@ const workerChecks: Checks<WorkerMessage> = {
   leaving: () => true,
   draining: () => true,
   logged: ({ id }) => isNumber(id),
-  tallied: ({ id, tally }) => isNumber(id) && hasNumbers(tally, 'responses', 'errors'),
+  tallied: ({ id, tally }) =>
+    isNumber(id) &&
+    hasNumbers(tally, 'responses', 'errors') &&
+    hasNumbers({ connections: 0, erring: 0, ...(tally as object) }, 'connections', 'erring'),
   erred: () => true,
   judge: ({ id, verdict, reason }) =>
     isNumber(id) && (verdict === 'confirm' || verdict === 'rollback') && isString(reason),

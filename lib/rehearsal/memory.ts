@@ -23,9 +23,7 @@ export function watchMemory(control: string | undefined, signal: AbortSignal): M
       try {
         for (const [generation, bytes] of sizesOf(await askStatus(control, signal)))
           memory.set(generation, Math.max(bytes, memory.get(generation) ?? 0))
-      } catch {
-        return // it ends, or has ended
-      }
+      } catch {} // it ends, or is busy
       await idlePause(interval, signal)
     }
   }

@@ -9,6 +9,8 @@ export function beginUpgrade(control: string, signal: AbortSignal): UnderWay {
   const begun = performance.now()
   const ready = createDeferred<Outcome>()
   let outcome: Outcome = {}
+  /** Until it serves, be it on probation. */
+  let boot: number | undefined
   const over = ask(control, 'reload', hear, signal).then(
     () => outcome,
     error => fail(error)
@@ -18,8 +20,9 @@ export function beginUpgrade(control: string, signal: AbortSignal): UnderWay {
 
   function hear(progress: Progress): void {
     if (progress.stage === 'booting') outcome = { generation: progress.generation }
+    if (progress.stage === 'probation') boot ??= performance.now() - begun
     if (progress.stage === 'ready') {
-      outcome = { generation: progress.generation, boot: performance.now() - begun }
+      outcome = { generation: progress.generation, boot: boot ?? performance.now() - begun }
       ready.resolve(outcome)
     }
     if (progress.stage === 'retired') outcome = { ...outcome, ...endOf(progress) }

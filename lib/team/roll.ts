@@ -74,5 +74,10 @@ export function createRoll(): Roll {
 }
 
 function sumTallies(one: Tally, other: Tally): Tally {
-  return { responses: one.responses + other.responses, errors: one.errors + other.errors }
+  return {
+    responses: one.responses + other.responses,
+    errors: one.errors + other.errors,
+    connections: (one.connections ?? 0) + (other.connections ?? 0),
+    erring: (one.erring ?? 0) + (other.erring ?? 0)
+  }
 }

@@ -28,6 +28,12 @@ t.test('errors that both have are no reason', async t => {
   t.ok(isWorse(of(30, 100), of(90, 900)), 'but not three times as many')
 })
 
+t.test('what one client of several has met is no reason', async t => {
+  t.notOk(isWorse({ ...of(3, 30), connections: 3, erring: 1 }, of(0, 270)))
+  t.ok(isWorse({ ...of(3, 30), connections: 3, erring: 2 }, of(0, 270)))
+  t.ok(isWorse({ ...of(3, 30), connections: 2, erring: 1 }, of(0, 270)), 'a proxy may have no more')
+})
+
 t.test('where the other one has answered nothing, nothing is known', async t => {
   t.notOk(isWorse(of(50, 50), of(0, 0)))
   t.notOk(isWorse(of(0, 0), of(0, 0)))

@@ -130,3 +130,12 @@ t.test('one that fails, or never ends, is as an onClose hook that does', async t
   t.equal(await slow.begin(), 1)
   t.match(slow.fields, [{ err: { message: 'onClose hooks took longer than closeTimeout (0 ms)' } }])
 })
+
+t.test('what it has held back has what is left of closeTimeout', async t => {
+  const { begin, own, lines } = playClose(() => sleep(1_500), {}, 2_000)
+  own.done = () => new Promise(() => {})
+  const begun = performance.now()
+  t.equal(await begin(), 0)
+  t.ok(performance.now() - begun < 3_000)
+  t.same(lines, ['warn: not waiting any longer'])
+})

@@ -1,4 +1,5 @@
 /** What is made of the answers of a master, over a real control socket. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Progress } from '../../../lib/control/messages.js'
 import { GracefulUpgradeError } from '../../../lib/errors.js'
@@ -40,6 +41,20 @@ t.test('it is ready when the new generation serves, and over when the old one ha
   t.ok(boot! > 0)
   retire()
   t.match(await change.over, { generation: 2, drain: 30, badEnd: undefined })
+})
+
+t.test('a probation is not a slow boot', async t => {
+  const begun = performance.now()
+  const probation = { stage: 'probation', generation: 2, pid: 7, left: 0 } as const
+  const none = { responses: 0, errors: 0 }
+  const change = await upgrade(t, async tell => {
+    tell(booting)
+    for (let look = 0; look < 3; look++) tell({ ...probation, candidate: none, current: none })
+    await sleep(1_000)
+    tell(ready)
+  })
+  const { boot } = await change.ready
+  t.ok(boot! < performance.now() - begun - 500, `${boot} ms`)
 })
 
 t.test('an old one that does not end well is told of', async t => {
