@@ -155,7 +155,7 @@ for (const [name, supervised] of servers.slice(-Number(process.env.PROBATION_SER
       ...(supervised && { supervised })
     })
     const clients = startClients(t, port)
-    await clients.answeredBy(1)
+    await clients.allAnswered()
     const connectionsOf = async (index: number) => {
       const counts = (await status()).generations[index]?.connections
       return counts ? counts.idle + counts.active : 0
@@ -191,25 +191,24 @@ for (const [name, supervised] of servers.slice(-Number(process.env.PROBATION_SER
           failures.filter(failure => failure !== 'non-2xx'),
           []
         )
+        t.equal(clients.opened(), keptClients, 'and nobody has had to come again')
       }
     )
 
     for (const [kind, reason, number] of [
       ['killed', /it has ended by SIGKILL/, 4],
-      ['leaks', /it has an uncaught error/, 5]
+      ['leaks', /it has an uncaught error/, 5],
+      ['exits', /it has ended by code 7/, 6]
     ] as const) {
-      await t.test(
-        `one that ${kind === 'leaks' ? 'leaks and throws' : 'is killed'} loses what it has in hand, and no more`,
-        async t => {
-          t.match(text(await rolledBack(kind)), reason)
-          const { failures } = clients.seen()
-          t.ok(failures.length <= 10, `${failures}`)
-          t.match((await status()).upgrades[0], {
-            generation: number,
-            result: 'GRACEFUL_UPGRADE_ROLLED_BACK'
-          })
-        }
-      )
+      await t.test(`one that is bad as ${kind} says loses what it has in hand, and no more`, async t => {
+        t.match(text(await rolledBack(kind)), reason)
+        const { failures } = clients.seen()
+        t.ok(failures.length <= 10, `${failures}`)
+        t.match((await status()).upgrades[0], {
+          generation: number,
+          result: 'GRACEFUL_UPGRADE_ROLLED_BACK'
+        })
+      })
     }
 
     await clients.allAnswered() // one that was idle then finds out only now that its process has died
@@ -230,7 +229,7 @@ for (const [name, supervised] of servers.slice(-Number(process.env.PROBATION_SER
         t.same(clients.seen().failures, [])
         deploy('database', { probation: 0 })
         server.kill('SIGHUP')
-        await server.line('generation retired', ({ generation }) => generation === 8)
+        await server.line('generation retired', ({ generation }) => generation === 9)
         t.match(await confirmed('database'), { candidate: { errors: Number }, current: { errors: Number } })
         t.same(new Set(clients.seen().failures), new Set(['non-2xx']))
       }
@@ -240,6 +239,29 @@ for (const [name, supervised] of servers.slice(-Number(process.env.PROBATION_SER
     await clients.stop()
   })
 }
+
+t.test('one that throws in one route goes back as soon as some have asked for that', async t => {
+  const { server, port, probe } = await start(t, { supervised: [] })
+  const clients = startClients(t, port)
+  await probe('rare', { probation: 600_000 })
+  let isOver = false
+  const rolledBack = server.line('generation rolled back').finally(() => (isOver = true))
+  const statuses = new Set<number>()
+  while (!isOver) {
+    const client = new Client({ host: '127.0.0.1', port })
+    const answer = client.get('/rare', { Connection: 'close' })
+    statuses.add(
+      await answer.then(
+        ({ status }) => status,
+        error => Number.parseInt(error.message, 10)
+      )
+    )
+  }
+  t.match(text(await rolledBack), /of its \d+ responses were 5xx, and 0 of \d+ by generation 1/)
+  t.same(statuses, new Set([200, 500]))
+  t.same(clients.seen().failures, [])
+  await clients.stop()
+})
 
 t.test(
   'one that hangs is killed, though its time would be over, and the other one has never stopped',
@@ -463,7 +485,7 @@ t.test(
     const { server, port, rolledBack } = await start(t, { supervised: [] })
     const clients = startClients(t, port)
     const also = { path: path.join(server.directory, 'also.sock') }
-    const counts: { descriptors: number; children: number }[] = []
+    const counts: { descriptors: number; children: number; megabytes: number }[] = []
     for (let count = 0; count < rollbacks; count++) {
       await rolledBack(count % 2 === 0 ? 'tenth' : 'killed', { also })
       while (existsSync(also.path)) await sleep(5)
@@ -475,11 +497,13 @@ t.test(
       do descriptors = readdirSync(`/proc/${server.pid}/fd`).length
       while (descriptors > most && performance.now() < end && (await sleep(5, true)))
       const children = readdirSync('/proc').filter(pid => isChild(pid, server.pid)).length
-      counts.push({ descriptors, children })
+      const [, kilobytes] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'latin1'))!
+      counts.push({ descriptors, children, megabytes: Number(kilobytes) / 1024 })
     }
     t.comment(counts)
     t.ok(counts.at(-1)!.descriptors <= counts[1]!.descriptors)
     t.equal(counts.at(-1)!.children, 1)
+    t.ok(counts.at(-1)!.megabytes < counts[1]!.megabytes + 10, 'what is collected comes and goes')
     await clients.stop()
   }
 )
