@@ -2,9 +2,11 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { temporaryFolder } from '../helper/folder.ts'
 import { freePort } from '../helper/free-port.ts'
+import { Client } from '../helper/http-client.ts'
 import { ended } from '../helper/program.ts'
 import { blocksOf } from '../helper/readme.ts'
 import { cleanEnvironment } from '../helper/server.ts'
@@ -75,6 +77,35 @@ t.test('the scripts of the deployment flip a link, and flip it back', async t =>
   t.match(output, /^release 1, pid .*^release 2, pid .*DATABASE_URL is not set/ms)
   t.match(output, /^release 2 serves on\nrelease 2, pid .*^stopped/ms)
 })
+
+t.test('the same script takes a release back that errs on its probation, and the link with it', async t => {
+  const done = new AbortController()
+  t.teardown(() => done.abort())
+  for (let count = 0; count < 20; count++) void ask(done.signal)
+  const output = await paste(
+    t,
+    `cd deployment
+./start.sh > server.log &
+until curl -s localhost:3000; do sleep 0.1; done
+for release in errors leaks; do ./deploy.sh $release || echo "$release is taken back"; readlink current; done
+curl -s localhost:3000
+../node_modules/.bin/graceful-upgrade stop server.pid
+`
+  )
+  for (const release of ['errors', 'leaks'])
+    t.match(output, new RegExp(`_ROLLED_BACK[^]*^${release} is taken back\nreleases/2\n`, 'm'), release)
+  t.match(output, /^release 2, pid \d+\nstopping…\nstopped/m)
+})
+
+/** Whatever the answer is, or whether there is one. */
+async function ask(signal: AbortSignal): Promise<void> {
+  const client = new Client({ host: '127.0.0.1', port: Number(port) })
+  while (!signal.aborted) {
+    await client.get('/').catch(({ failure }) => failure === 'non-2xx' || client.close())
+    await sleep(10)
+  }
+  client.close()
+}
 
 t.test('the program that npm has linked tells the version of the package', async t => {
   const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
