@@ -1,3 +1,4 @@
+import { afterReading } from '../event-loop.js'
 import type { Connection } from './connection.js'
 import { statesOf } from './connections.js'
 
@@ -23,20 +24,22 @@ export function createRecheck(
   over?: AbortSignal
 ): Recheck {
   const answered = new Set<Connection>()
-  let scheduled: NodeJS.Timeout | NodeJS.Immediate | undefined
+  let isScheduled = false
   let lookTime = 0
   return {
     add: connection => void answered.add(connection),
     isWanted: () => answered.size > 0,
     schedule() {
-      if (scheduled !== undefined) return
+      if (isScheduled) return
+      isScheduled = true
       const wait = lookTime * 10
-      scheduled = wait < 1 ? setImmediate(lookNow) : setTimeout(lookNow, wait)
+      if (wait < 1) setImmediate(lookNow)
+      else afterReading(wait, lookNow)
     }
   }
 
   function lookNow(): void {
-    scheduled = undefined
+    isScheduled = false
     if (over?.aborted) return
     const some = [...answered]
     answered.clear()

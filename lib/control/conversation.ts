@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { closeLingering } from '../connections/ending.js'
 import { GracefulUpgradeError } from '../errors.js'
+import { afterReading } from '../event-loop.js'
 import { parseLine, splitLines } from './lines.js'
 import {
   type Answer,
@@ -27,8 +28,8 @@ export function converse(socket: Socket, run: Run): void {
   const split = splitLines(longestRequest)
   let isAsked = false
   let surplus = 0
-  const deadline = setTimeout(finish, patience, socket).unref()
-  socket.once('close', () => clearTimeout(deadline))
+  const stopWaiting = afterReading(patience, () => finish(socket), { ref: false })
+  socket.once('close', stopWaiting)
   socket.on('end', () => {
     if (!isAsked) finish(socket)
   })
@@ -41,7 +42,7 @@ export function converse(socket: Socket, run: Run): void {
     const lines = split(chunk)
     if (lines?.length === 0) return
     isAsked = true
-    clearTimeout(deadline)
+    stopWaiting()
     const request = readRequest(lines?.[0] ?? '')
     if (request !== undefined) void answer(socket, request, run)
     else refuse(socket, `a request is {"command":${commands.map(name => `"${name}"`).join('|')}} in one line`)

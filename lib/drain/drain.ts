@@ -2,7 +2,7 @@ import type { Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { type Connections, connectionsOf } from '../connections/connections.js'
-import { wholeTurn } from '../event-loop.js'
+import { afterReading, wholeTurn } from '../event-loop.js'
 import { type Handover, prepareHandover, sumMoves } from '../handover/handover.js'
 import type { Relay } from '../handover/offer.js'
 import { slowStart } from '../handover/pace.js'
@@ -81,7 +81,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   const handover = beginHandover(servers, options, total, over.signal)
   const tally = createTally(lists, () => sweeper.ended())
   const mover = beginMoving(options, reason, tally)
-  const stopMoving = setTimeout(stopMover, drainTimeout - Math.min(farewellTime, drainTimeout / 2))
+  const cancelStop = afterReading(drainTimeout - Math.min(farewellTime, drainTimeout / 2), stopMover)
   const mayGetMore = () =>
     options.mayGetMore?.() === true || mover?.isMoving() === true || servers.some(mayComeBack)
   const isLate = () => performance.now() >= start + drainTimeout * movingPart
@@ -94,7 +94,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   mover?.stop() // a handshake that ends later is told of: nobody would wait for it to move
   await goodbye.toldAll()
   clearTimeout(timeUpTimer)
-  clearTimeout(stopMoving)
+  cancelStop()
   const gone = Promise.all([...doors.stopped, ...lists.map(emptied)])
   goodbye.keepTelling(gone)
   stopWatching()

@@ -1,6 +1,7 @@
 import { createDeferred } from '../deferred.js'
 import type { DrainReport } from '../drain/report.js'
 import { GracefulUpgradeError } from '../errors.js'
+import { afterReading } from '../event-loop.js'
 import { isAdoptedHere } from '../handover/adopt.js'
 import type { ConnectionOffer, OfferAnswer } from '../handover/offer.js'
 import { createOfferChannel } from '../handover/offer-channel.js'
@@ -249,13 +250,11 @@ export function startWorker(settings: WorkerSettings, start: WorkerStart, run?: 
     const { endTimeout, closeDelay = 0 } = life.times
     const ms = endTimeout - (message.type === 'close' ? 0 : closeDelay) + exitTime
     send(message)
-    const timer = setTimeout(() => {
+    const stopWaiting = afterReading(ms, () => {
       log.error({ ...name, ms }, 'generation does not end, killing it')
       child.kill('SIGKILL')
-    }, ms)
-    const ending = await ended
-    clearTimeout(timer)
-    return ending
+    })
+    return ended.finally(stopWaiting)
   }
 }
 

@@ -1,4 +1,5 @@
 import { createDeferred } from '../deferred.js'
+import { afterReading } from '../event-loop.js'
 import type { Listeners } from '../listeners/listeners.js'
 import type { Application } from './application.js'
 
@@ -19,24 +20,24 @@ export interface Readiness {
  * application can say so earlier. Waiting costs nothing, as the old generation serves meanwhile.
  */
 export function watchReadiness(application: Application, listeners: Listeners): Readiness {
-  let timer: NodeJS.Timeout | undefined
+  let stopWaiting = () => {}
   const { promise: ready, resolve } = createDeferred<readonly string[]>()
   listeners.on('listening', check)
   listeners.on('claimed', check)
   return { ready, check, declare }
 
   function check(): void {
-    clearTimeout(timer)
+    stopWaiting()
     const instances = [...application.instances]
     if (!instances.some(({ state }) => state === 'serving') || !instances.every(({ booted }) => booted))
       return
     if (listeners.wanted().length === 0 && instances.every(({ state }) => state !== 'starting'))
       return declare()
-    timer = setTimeout(declare, application.options.claimTimeout)
+    stopWaiting = afterReading(application.options.claimTimeout, declare)
   }
 
   function declare(): void {
-    clearTimeout(timer)
+    stopWaiting()
     listeners.off('listening', check)
     listeners.off('claimed', check)
     resolve(listeners.unclaimed().map(({ key }) => key))

@@ -177,6 +177,8 @@ t.test('when both fail, the release is started anew that has served', async t =>
   const { upgrade, next } = await probe()
   next.answered = null
   first.end(null, 'SIGKILL')
+  await turn()
+  next.end(1)
   await t.rejects(upgrade, code('ROLLED_BACK'))
   while (generations.length < 2) await turn()
   t.match(starts[1], { number: 3, release: first, isCandidate: false })

@@ -1,0 +1,45 @@
+import { once } from 'node:events'
+import t from 'tap'
+import { afterReading, wholeTurn } from '../../lib/event-loop.js'
+import { followHttp } from '../helper/accepted.ts'
+
+/** The process stands still, and hears of nothing. */
+function standStill(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+}
+
+t.test('what has come while the process stood still is read before the time is over', async t => {
+  const { connect } = await followHttp(t)
+  const { client, socket } = await connect()
+  const heard: string[] = []
+  socket.once('data', () => heard.push('data'))
+  const over = new Promise<void>(resolve => {
+    afterReading(1, () => {
+      heard.push('time')
+      resolve()
+    })
+  })
+  client.write('GET')
+  standStill(20)
+  await over
+  t.same(heard, ['data', 'time'])
+})
+
+t.test('it can be stopped, also when the time is over, and need not keep the process', async t => {
+  const stops = [afterReading(1, () => t.fail()), afterReading(60_000, () => t.fail(), { ref: false })]
+  standStill(20)
+  await new Promise(resolve => setTimeout(resolve, 1)) // behind the first, and before what it has to wait for
+  for (const stop of stops) stop()
+  await wholeTurn()
+})
+
+t.test('a whole turn is enough for what has been sent to be heard', async t => {
+  const { connect } = await followHttp(t)
+  const { client, socket } = await connect()
+  client.write('GET')
+  const data = once(socket, 'data')
+  let isHeard = false
+  void data.then(() => (isHeard = true))
+  await wholeTurn()
+  t.ok(isHeard)
+})
