@@ -27,9 +27,14 @@ t.test('what has come while the process stood still is read before the time is o
 
 t.test('it can be stopped, also when the time is over, and need not keep the process', async t => {
   const stops = [afterReading(1, () => t.fail()), afterReading(60_000, () => t.fail(), { ref: false })]
+  const stopped = new Promise<void>(resolve => {
+    setTimeout(() => {
+      for (const stop of stops) stop()
+      resolve()
+    }, 1) // behind the first, in the same look at the timers
+  })
   standStill(20)
-  await new Promise(resolve => setTimeout(resolve, 1)) // behind the first, and before what it has to wait for
-  for (const stop of stops) stop()
+  await stopped
   await wholeTurn()
 })
 
