@@ -1,3 +1,4 @@
+import { describeHoldUp } from '../drain/hold-up.js'
 import { describeLoss } from '../drain/report.js'
 import { describeFailure, isHung } from './failure-sentence.js'
 import { milliseconds, plural } from './format.js'
@@ -85,8 +86,15 @@ function hung({ changes, groups, mode }: Facts): Finding[] {
   if (cut.length > 0) {
     const losses = [...new Set(cut.map(({ loss }) => loss))].join('; ')
     const where = which(cut.map(({ change }) => change))
+    const known = cut
+      .flatMap(({ change }) => change.report?.cutOff ?? [])
+      .filter(({ kind }) => kind !== 'other')
+    const names = new Set(known.map(describeHoldUp))
+    const what = names.size === 0 ? '' : ` (${[...names].join(', ')})`
     return [
-      fault(`After ${where} the old version was not done within drainTimeout, and cut ${losses}.${held}`)
+      fault(
+        `After ${where} the old version was not done within drainTimeout, and cut ${losses}${what}.${held}`
+      )
     ]
   }
   const left = changes.filter(

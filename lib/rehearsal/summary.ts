@@ -90,8 +90,14 @@ function changeRow(change: ChangeReport, hasKept: unknown): Row {
     count(change.failures),
     count(change.reconnects),
     latencies === undefined ? '-' : milliseconds(latencies.longest),
-    memory?.next === undefined ? '-' : megabytes(memory.next)
+    sizes(memory)
   ]
+}
+
+/** @returns `61 → 58 MB`, of the old version and the new one */
+function sizes({ old, next }: ChangeReport['memory'] = {}): string {
+  if (next === undefined) return '-'
+  return old === undefined ? megabytes(next) : `${megabytes(old).replace(' MB', '')} → ${megabytes(next)}`
 }
 
 function latencyRows({ around, calm, mode }: RunReport): Row[] {

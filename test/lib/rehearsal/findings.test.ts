@@ -47,14 +47,24 @@ for (const [name, facts, expected] of [
     'what a drain has cut, and the requests that hung',
     {
       changes: [
-        change({ report: { ...noReport, kinds: { http1: { moved: 0, finished: 0, told: 0, cut: 2 } } } })
+        change({
+          report: {
+            ...noReport,
+            kinds: { http1: { moved: 0, finished: 0, told: 0, cut: 2 } },
+            cutOff: [
+              { kind: 'request', method: 'GET', url: '/hang', ms: 1_500 },
+              { kind: 'webSocket', url: '/chat', ms: 9 },
+              { kind: 'other', ms: 9 }
+            ]
+          }
+        })
       ],
       groups: [
         group({ kind: 'eof', what: 'GET /hang', longest: 1_500 }),
         group({ kind: 'timeout', what: 'GET /hang' })
       ]
     },
-    /^fault: After upgrade 1 .* cut 2 HTTP\/1\.1 requests\. What hung: GET \/hang \(6 times, for up to 1\.5 s\)/
+    /^fault: After upgrade 1 .* cut 2 HTTP\/1\.1 requests \(GET \/hang, WebSocket \/chat\)\. What hung: GET \/hang \(6 times, for up to 1\.5 s\)/
   ],
   [
     'an old version that never ends',

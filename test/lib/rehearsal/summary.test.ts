@@ -26,11 +26,14 @@ longest answer, up to 15 ms; ▲ upgrade
 })
 
 t.test('what failed, and what was compared, is told', async t => {
+  const memory = { old: 61 * 2 ** 20, next: 58 * 2 ** 20 }
   const failed: RunReport = {
     ...rehearsed,
     failures: 2,
     losses: 1,
-    changes: [{ ...rehearsed.changes[0]!, failure: { code: 'X', message: 'no' }, boot: undefined as never }],
+    changes: [
+      { ...rehearsed.changes[0]!, failure: { code: 'X', message: 'no' }, memory, boot: undefined as never }
+    ],
     findings: [{ level: 'fault', text: 'Upgrade 1 failed.\u001b[31m' }],
     stays: [
       {
@@ -54,7 +57,7 @@ t.test('what failed, and what was compared, is told', async t => {
     /^FAILED: 2 of 12,431 .*, 1 WebSocket or stream lost, over 1 upgrade \(1 failed\), until it was interrupted\.$/m
   )
   t.match(summary, /^✗ Upgrade 1 failed\.$/m)
-  t.match(summary, /^1 +failed +20 ms /m)
+  t.match(summary, /^1 +failed +20 ms .* 61 → 58 MB$/m)
   t.match(summary, /^events \/feed: 10 open, opened 11 times, closed 1 × cut, 9 received, 1 missed$/m)
   t.match(summary, /^restart +12,431 +5 +5\.0 /m)
 })
