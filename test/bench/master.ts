@@ -1,6 +1,6 @@
 /**
  * What the supervised master costs: its resident memory next to that of a Node.js that does nothing, and the time
- * from its start to the server's first answer next to `node server.js`. Both sides take turns, each with a new
+ * from its start to the server's first answer next to `node server.js`; and until several workers are ready. All take turns, each with a new
  * process every time, so that what the machine does besides meets both alike.
  *
  * It takes half a minute. Settings of the environment, with their defaults: ROUNDS=5, each with STARTS=3 pairs of
@@ -10,6 +10,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import net, { type AddressInfo } from 'node:net'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -30,7 +31,9 @@ const server = path.join(import.meta.dirname, 'upgrade-server.js')
 const programs = {
   idle: ['-e', 'setInterval(() => {}, 1e9)'],
   plain: [server],
-  supervised: [cli, server]
+  supervised: [cli, server],
+  two: [cli, '--workers', '2', server],
+  four: [cli, '--workers', '4', server]
 }
 type Program = keyof typeof programs
 
@@ -64,6 +67,7 @@ const fresh: Memory[] = []
 const upgraded: Memory[] = []
 const plainTimes: number[] = []
 const supervisedTimes: number[] = []
+const readyTimes = { supervised: [] as number[], two: [] as number[], four: [] as number[] }
 for (let round = 1; round <= rounds; round++) {
   idle.push(await measureIdle())
   await measureMaster()
@@ -71,11 +75,13 @@ for (let round = 1; round <= rounds; round++) {
     plainTimes.push(await measureStart('plain'))
     supervisedTimes.push(await measureStart('supervised'))
   }
+  for (const program of keysOf(readyTimes)) readyTimes[program].push(await measureReady(program))
   process.stderr.write(`round ${round} of ${rounds}\n`)
 }
 clearTimeout(watchdog)
 showMemory()
 showStarts()
+showReady()
 printLimits()
 
 async function measureIdle(): Promise<Memory> {
@@ -113,6 +119,22 @@ async function measureStart(program: Program): Promise<number> {
   } finally {
     await run.end()
   }
+}
+
+/** @returns the time until all of its workers serve, in milliseconds */
+async function measureReady(program: Program): Promise<number> {
+  const begun = performance.now()
+  const run = start(program)
+  try {
+    await run.said('generation ready')
+    return performance.now() - begun
+  } finally {
+    await run.end()
+  }
+}
+
+function keysOf<Key extends string>(record: Record<Key, unknown>): Key[] {
+  return Object.keys(record) as Key[]
 }
 
 function start(program: Program): Run {
@@ -227,6 +249,25 @@ function showStarts(): void {
   printTable(
     ['', 'ms', 'more', 'ratio', 'from-to'],
     [row('node server.js', plainTimes), row('graceful-upgrade server.js', supervisedTimes)]
+  )
+}
+
+function showReady(): void {
+  const base = median(readyTimes.supervised)
+  const row = (name: string, times: readonly number[]) => {
+    const value = median(times)
+    return [name, milliseconds(value), (value / base).toFixed(2), range(times)]
+  }
+  console.log(
+    `3. Until all workers serve, medians of ${rounds} in ms, on ${availableParallelism()} cores, where half as many start at a time`
+  )
+  printTable(
+    ['', 'ms', 'ratio', 'from-to'],
+    [
+      row('one', readyTimes.supervised),
+      row('--workers 2', readyTimes.two),
+      row('--workers 4', readyTimes.four)
+    ]
   )
 }
 
