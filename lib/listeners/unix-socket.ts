@@ -59,9 +59,15 @@ export function socketFile(asked: string): UnixSocketFile {
   }
 }
 
-/** Removes the file of a listener that nobody has any more, if it is a Unix socket, and of our making. */
+/**
+ * Removes the file of a listener that nobody has any more, if it is a Unix socket, and of our making. It stays where this
+ * process may not do that, as after `setuid()`: whoever comes next replaces it, and nothing ends for a file.
+ */
 export function removeFileOf({ key, bound, isForeign }: ListenerAddress): void {
-  if (key.startsWith('unix:') && !isForeign && isSocketFile(bound)) socketFile(bound).remove()
+  if (!key.startsWith('unix:') || isForeign || !isSocketFile(bound)) return
+  try {
+    socketFile(bound).remove()
+  } catch {}
 }
 
 function identity(file: string): string | undefined {

@@ -1,10 +1,11 @@
 import { EventEmitter, once } from 'node:events'
-import { closeSync, existsSync, openSync, renameSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, openSync, renameSync } from 'node:fs'
 import net, { type Server } from 'node:net'
 import path from 'node:path'
 import t from 'tap'
 import type { OpenListener } from '../../../lib/listeners/address.js'
 import { createInherited } from '../../../lib/listeners/inherited.js'
+import { removeFileOf } from '../../../lib/listeners/unix-socket.js'
 import { temporaryFolder } from '../../helper/folder.ts'
 
 const tcp: OpenListener = { key: 'tcp:localhost:3000', bound: '127.0.0.1:3000', fd: 1_000_003 }
@@ -129,3 +130,35 @@ t.test('of what is dropped the files go that nobody else wants', async t => {
   t.ok(existsSync(bound('kept')))
   t.same(inherited.unclaimed(), [], 'all are closed here')
 })
+
+t.test('a file that this process may not remove stays, and all are closed', async t => {
+  const folder = temporaryFolder(t)
+  const bound = path.join(folder, 'old')
+  const server = net.createServer().listen(bound)
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const fds = [0, 1].map(() => openSync('/dev/null', 'r'))
+  const [old, behind] = [
+    { key: `unix:${bound}`, bound, fd: fds[0]! },
+    { ...tcp, fd: fds[1]! }
+  ]
+  const { inherited } = setUp({ listeners: [old, behind] })
+  asNobodyIn(folder, 0o555, () => t.doesNotThrow(inherited.drop, 'may not be changed'))
+  t.same(inherited.unclaimed(), [])
+  for (const fd of fds) t.throws(() => closeSync(fd), { code: 'EBADF' })
+  asNobodyIn(folder, 0o000, () => t.doesNotThrow(() => removeFileOf(old), 'may not even be looked into'))
+  t.ok(existsSync(bound))
+})
+
+/** Root may do whatever it likes in any folder. */
+function asNobodyIn(folder: string, mode: number, call: () => void): void {
+  const isRoot = process.getuid!() === 0
+  chmodSync(folder, mode)
+  if (isRoot) process.seteuid!(65534)
+  try {
+    call()
+  } finally {
+    if (isRoot) process.seteuid!(0)
+    chmodSync(folder, 0o700)
+  }
+}
