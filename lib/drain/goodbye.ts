@@ -2,6 +2,7 @@ import type { Server, Socket } from 'node:net'
 import { connectionOf } from '../connections/connection.js'
 import type { Connections } from '../connections/connections.js'
 import type { Handover } from '../handover/handover.js'
+import { type KeptConnection, keptOf } from '../kept/kept.js'
 import type { Mover } from '../kept/mover.js'
 import { stillToSay } from '../kept/swallow.js'
 import { announceClose } from './http1.js'
@@ -46,10 +47,18 @@ export interface GoodbyeOptions {
 
 export function sayGoodbye(options: GoodbyeOptions): Goodbye {
   const { connections, reason, moves, isLate, handover, mover, tally, sweeper, spreadTime, timeUp } = options
+  const begin = Promise.race([options.farewell, aborted(timeUp)])
+  /** The application was told of these that they stay. */
+  const known = new WeakSet(staying())
+  let hasBegun = false
+  void begin.then(() => {
+    hasBegun = true
+    endStreams()
+  })
   const webSockets = endWebSockets(connections.values(), {
     reason,
     spreadTime,
-    begin: Promise.race([options.farewell, aborted(timeUp)]),
+    begin,
     signal: timeUp,
     isSpared: socket => mover?.mayMove(socket) === true,
     onTold: socket => tally.toldWebSocket(connectionOf(socket))
@@ -66,10 +75,28 @@ export function sayGoodbye(options: GoodbyeOptions): Goodbye {
     return moves !== 'all' || isLate() || reason() === 'close' || !handover?.canGoNow(connectionOf(socket))
   }
 
+  /** Kept streams that turn out not to move: the application believes that they do, and so it has not ended them. */
+  function endStreams(): void {
+    if (!hasBegun) return
+    for (const kept of staying()) if (!known.has(kept)) kept.subject.end?.()
+  }
+
+  /** Those of the kept connections that don't move; none where nothing moves, as the application knows that. */
+  function staying(): KeptConnection[] {
+    if (mover === undefined) return []
+    return [...connections.values()].flatMap(({ sockets }) =>
+      [...sockets].flatMap(socket => {
+        const kept = keptOf(socket)
+        return kept === undefined || mover.mayMove(socket) ? [] : [kept]
+      })
+    )
+  }
+
   return {
     renew() {
       announcement.renew()
       webSockets.tellLate()
+      endStreams()
     },
     cutSessions: () => void sessions.cut(),
     async toldAll() {

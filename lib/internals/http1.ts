@@ -37,18 +37,20 @@ export function onNextRequest(socket: Socket, call: (request: IncomingMessage) =
   return true
 }
 
+/** The head of a response as it was written, and maybe not sent yet: `response._header`. */
+export function writtenHead(response: ServerResponse): string | undefined {
+  return (response as { _header?: string | null })._header ?? undefined
+}
+
 /**
- * The head of a response as it was sent: `response._header`. After `writeHead()` it waits for the first bytes of the body, though
+ * The same once it was sent. After `writeHead()` it waits for the first bytes of the body, though
  * `headersSent` is true.
  * @returns undefined while it has not been sent: one that is written goes out now
  */
 export function sentHead(response: ServerResponse): string | undefined {
-  const { _header: head, _headerSent: isSent } = response as {
-    _header?: string | null
-    _headerSent?: boolean
-  }
-  if (typeof head !== 'string') return undefined
-  if (isSent) return head
+  const head = writtenHead(response)
+  if (head === undefined) return undefined
+  if ((response as { _headerSent?: boolean })._headerSent) return head
   response.flushHeaders()
   return undefined
 }

@@ -57,6 +57,11 @@ export function typeOf({ headers }: Head): string {
   return headers.get('content-type') ?? ''
 }
 
+/** An event stream, as long as it likes to be: it is whole behind any event. */
+export function isEventStream(head: Head): boolean {
+  return typeOf(head).startsWith('text/event-stream') && ['chunked', 'close'].includes(framingOf(head))
+}
+
 /** Of a request, for the log: its query may hold a secret. */
 export function routeOf({ method, url }: IncomingMessage): string {
   return `${method} ${url?.split('?')[0]}`

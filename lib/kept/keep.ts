@@ -77,6 +77,11 @@ const reasons = {
   late: 'a WebSocket is not kept: keep() must be called in the handler, before the first message'
 } as const
 
+const streamReasons = {
+  body: 'a stream is not kept: the body of its request can not be sent again',
+  encoded: 'a stream is not kept: its response is compressed'
+} as const
+
 export function createKeeper(log: Pick<Log, 'warn'>): Keeper {
   const told = new Set<string>()
   return { keep, keepSocket, restored }
@@ -95,9 +100,19 @@ export function createKeeper(log: Pick<Log, 'warn'>): Keeper {
     if (!('writeHead' in connection))
       throw invalid('keep() takes a WebSocket of ws, or a response of node:http')
     if ('stream' in connection) return notKept('http2')
-    if (hasBody(raw)) return tellOfBody(request)
+    if (hasBody(raw)) {
+      tellOf('body', request)
+      return { moved: false }
+    }
     // A response has no socket yet as long as one before it is written.
-    return remember(raw.socket, raw, socket => streamSubject(connection, raw, socket), save, options)
+    const onEncoded = () => tellOf('encoded', request)
+    return remember(
+      raw.socket,
+      raw,
+      socket => streamSubject(connection, raw, socket, onEncoded),
+      save,
+      options
+    )
   }
 
   function keepSocket(
@@ -159,12 +174,10 @@ export function createKeeper(log: Pick<Log, 'warn'>): Keeper {
   }
 
   /** Once for each route; without routes, once for each method. */
-  function tellOfBody(request: KeepableRequest): Kept {
+  function tellOf(reason: keyof typeof streamReasons, request: KeepableRequest): void {
     const raw = rawOf(request)
     const route = 'raw' in request ? request.routeOptions?.url : undefined
-    if (isNews(`${raw.method} ${route}`))
-      log.warn({ route: routeOf(raw) }, 'a stream is not kept: the body of its request can not be sent again')
-    return { moved: false }
+    if (isNews(`${reason} ${raw.method} ${route}`)) log.warn({ route: routeOf(raw) }, streamReasons[reason])
   }
 
   function isNews(what: string): boolean {

@@ -24,6 +24,7 @@ export interface KeptConnection {
    * @returns undefined if there is no such thing: it has been logged
    */
   save(): string | undefined
+  /** One that stays is an ordinary connection again. */
   phase: 'here' | 'moved' | 'staying'
 }
 
@@ -42,11 +43,16 @@ export interface Subject {
   /** What has been read and not been worked on. It is asked once, at the end. */
   unread(): Buffer
   dictionary?(): Buffer | undefined
+  /**
+   * Ends it here, where its end looks whole at any moment, and its client comes again: to be called when it doesn't move after
+   * all. Nothing happens where that is not so, or not yet.
+   */
+  end?(): void
 }
 
 const known = new WeakMap<Socket, KeptConnection>()
 
-/** The record of a connection that shall be kept, if it shall. */
+/** The record of a connection that shall be kept, or was to be kept and stays; undefined of any other. */
 export function keptOf(socket: Socket): KeptConnection | undefined {
   return known.get(socket)
 }
@@ -60,9 +66,4 @@ export function keptBy(connection: object): KeptConnection | undefined {
 /** A later one takes the place of an earlier one. */
 export function setKept(kept: KeptConnection): void {
   known.set(kept.socket, kept)
-}
-
-/** It is an ordinary connection again. */
-export function forgetKept(kept: KeptConnection): void {
-  if (known.get(kept.socket) === kept) known.delete(kept.socket)
 }

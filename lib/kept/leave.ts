@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { KeptPart } from '../handover/offer.js'
 import { detachHandle, takeUnread } from '../internals/detach.js'
 import type { RawHandle } from '../internals/raw-handle.js'
@@ -6,7 +5,7 @@ import { connectionHandle, isFlushed } from '../internals/socket.js'
 import type { ListenerAddress } from '../listeners/address.js'
 import type { Log } from '../log.js'
 import { requestHead, routeOf } from './head.js'
-import { forgetKept, type KeptConnection } from './kept.js'
+import type { KeptConnection } from './kept.js'
 
 /** What is left of a connection when its objects in this process have ended: nobody reads it, and it is open. */
 export interface Left {
@@ -66,7 +65,7 @@ function takeLeave(
   const head = requestHead(request, subject.headers)
   const unread = Buffer.concat([subject.unread(), takeUnread(socket)])
   const dictionary = subject.dictionary?.()
-  const ended = once(socket, 'close')
+  const ended = new Promise(resolve => socket.once('close', resolve))
   kept.phase = 'moved'
   const handle = detachHandle(socket)
   if (handle === undefined) return undefined // never so: it has been looked at above
@@ -83,5 +82,4 @@ function takeLeave(
 
 function stay(kept: KeptConnection): undefined {
   kept.phase = 'staying'
-  forgetKept(kept)
 }

@@ -1,15 +1,26 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Told } from '../handover/offer.js'
-import { currentResponse, newestRequest, sentHead } from '../internals/http1.js'
-import { framingOf, isEncoded, readHead, typeOf } from './head.js'
+import { currentResponse, newestRequest, sentHead, writtenHead } from '../internals/http1.js'
+import { endUnasked } from './end-unasked.js'
+import { framingOf, isEncoded, isEventStream, readHead, typeOf } from './head.js'
 import type { Subject } from './kept.js'
 import { stillToSay } from './swallow.js'
 
-/** A response that is written bit by bit, to a request without a body. */
-export function streamSubject(response: ServerResponse, request: IncomingMessage, socket: Socket): Subject {
+/**
+ * A response that is written bit by bit, to a request without a body.
+ * @param onEncoded called once, when it is found to be compressed: so it stays
+ */
+export function streamSubject(
+  response: ServerResponse,
+  request: IncomingMessage,
+  socket: Socket,
+  onEncoded: () => void
+): Subject {
+  /** Once its head is written, which doesn't change any more. */
+  let isCompressed: boolean | undefined
   return {
-    isOpen: () => !response.writableEnded && !response.destroyed,
+    isOpen: () => !response.writableEnded && !response.destroyed && !isFoundEncoded(),
     isAtRest(isBetweenMessages) {
       const newest = newestRequest(socket)
       return (
@@ -23,7 +34,23 @@ export function streamSubject(response: ServerResponse, request: IncomingMessage
     },
     told: () => toldBy(response, socket) as Told,
     headers: {},
-    unread: () => Buffer.alloc(0)
+    unread: () => Buffer.alloc(0),
+    end() {
+      if (response.writableEnded || response.destroyed || stillToSay(socket) !== undefined) return
+      const text = sentHead(response)
+      // A body of which a part is missing must not look whole; an event stream always is.
+      if (text !== undefined && isEventStream(readHead(text))) endUnasked(response)
+    }
+  }
+
+  /** Whether a compressor has the end of it, which no other process can go on with. */
+  function isFoundEncoded(): boolean {
+    const text = isCompressed === undefined ? writtenHead(response) : undefined
+    if (text !== undefined) {
+      isCompressed = isEncoded(readHead(text))
+      if (isCompressed) onEncoded()
+    }
+    return isCompressed === true
   }
 }
 

@@ -128,9 +128,8 @@ export function createInstance(
     if (reason !== 'upgrade' || relay === undefined || options.handover === false) return false
     const kept = keptBy(connection)
     const server = kept && connectionOf(kept.socket).server
-    return (
-      kept?.subject.isOpen() === true && server !== undefined && listeners.addressOf(server) !== undefined
-    )
+    if (kept?.phase !== 'here' || !kept.subject.isOpen()) return false
+    return server !== undefined && listeners.addressOf(server) !== undefined
   }
 
   function begin(departure: Departure): Promise<() => DrainReport> {

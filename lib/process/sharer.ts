@@ -98,7 +98,7 @@ export function createSharer(options: SharerOptions, wait = idlePause): Sharer {
   }
 
   function keptSockets(): Socket[] {
-    return servers().flatMap(server => [...connectionsOf(server).sockets].filter(socket => keptOf(socket)))
+    return servers().flatMap(server => [...connectionsOf(server).sockets].filter(isKept))
   }
 
   /** @returns how many have arrived elsewhere */
@@ -168,6 +168,10 @@ export function createSharer(options: SharerOptions, wait = idlePause): Sharer {
       return !over.signal.aborted && server !== undefined && addressOf(server) !== undefined
     }
   }
+}
+
+function isKept(socket: Socket): boolean {
+  return keptOf(socket)?.phase === 'here'
 }
 
 /** What has come and gone on a connection. */
