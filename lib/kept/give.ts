@@ -15,8 +15,17 @@ export interface Given {
   readonly fate: Fate
   /** So long nobody read it, in milliseconds, and at most so long. */
   readonly pause: number
-  /** Where it is back, and its handler has run again. */
-  readonly socket?: Socket | undefined
+  readonly back?: Back | undefined
+}
+
+/** A connection that is back. */
+export interface Back {
+  readonly socket: Socket
+  /**
+   * Resolves when its handler has run again, or it has ended before: which may be never, as the application's own hooks run
+   * first. It is a connection of its server meanwhile, as any other.
+   */
+  readonly said: Promise<void>
 }
 
 /** Of each server, how many are on their way. */
@@ -56,7 +65,7 @@ async function offer(
   const answer = await Promise.race([offered, cut])
   const pause = Math.ceil(performance.now() - begun)
   if (answer === 'refused' || answer === 'unavailable')
-    return { fate: answer, pause, socket: await comeBack(server, left, log) }
+    return { fate: answer, pause, back: await comeBack(server, left, log) }
   handle.close()
   return { fate: answer === 'adopted' ? 'kept' : answer, pause }
 }
@@ -66,10 +75,9 @@ async function comeBack(
   server: Server,
   { part, handle, ended }: Left,
   log: Pick<Log, 'warn'>
-): Promise<Socket | undefined> {
+): Promise<Back | undefined> {
   await ended
-  const said = createDeferred()
-  const socket = replay(server, handle, part, log, said.resolve)
-  if (part.told.kind !== 'stream') await said.promise // a stream may have nothing to say for long
-  return socket
+  const { promise: said, resolve } = createDeferred()
+  const socket = replay(server, handle, part, log, resolve)
+  return socket && { socket, said }
 }

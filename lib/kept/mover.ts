@@ -163,16 +163,18 @@ export function createMover({ relay, addressOf, log, isWanted, onLeft }: MoverOp
 
   async function give(server: Server, left: Left, settle: (fate: Fate) => void): Promise<void> {
     onTheirWay++
-    const { fate, pause, socket } = await giveKept(server, left, relay, cut.promise, log)
+    const { fate, pause, back } = await giveKept(server, left, relay, cut.promise, log)
     onTheirWay--
     report.longestPause = Math.max(report.longestPause, pause)
     if (fate === 'refused') report.refused++
     if (fate === 'unavailable') isAnybodyThere = false
     if (fate === 'kept') hasGone = true
     settle(fate)
-    if (socket !== undefined && fate === 'refused') refused.add(socket)
-    if (socket !== undefined) consider(socket)
+    if (back !== undefined && fate === 'refused') refused.add(back.socket)
+    if (back !== undefined) consider(back.socket)
     arrival.resolve()
     arrival = createDeferred()
+    await back?.said // nobody else waits for that
+    if (back !== undefined) consider(back.socket)
   }
 }

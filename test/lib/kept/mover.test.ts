@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { connectionOf } from '../../../lib/connections/connection.js'
-import type { Fate } from '../../../lib/kept/give.js'
+import { type Fate, mayComeBack } from '../../../lib/kept/give.js'
 import { choppy } from '../../helper/choppy.ts'
 import { house, keeper, moveAll, moverOf, portOf, talk, way } from '../../helper/houses.ts'
 import { playLog } from '../../helper/play/log.ts'
@@ -200,6 +200,30 @@ t.test('who can take only some now is asked for the others soon, again and again
   t.equal(fates.filter(fate => fate === 'kept').length, 40)
   t.ok(fates.length > 60, `${fates.length - 40} came back`)
   t.ok(performance.now() - begun < 9_000, 'not each a second later')
+})
+
+t.test('who is back, and is not let in, keeps no other one from going', async t => {
+  const offered = new Set<IncomingMessage>()
+  const from = await house(t, 'a', {
+    verifyClient({ req }: { req: IncomingMessage }, done: (isLetIn: boolean) => void) {
+      if (keeper.restored(req) === undefined) done(true)
+      else offered.add(req)
+    }
+  })
+  const clients = Array.from({ length: 3 }, () => new WebSocket(`ws://127.0.0.1:${portOf(from)}`))
+  t.teardown(() => clients.map(client => client.terminate()))
+  while (from.guests.size < 3) await sleep(1)
+  const fates: Fate[] = []
+  let offers = 0
+  const mover = moverOf(async () => (++offers < 3 ? 'unavailable' : 'adopted'), fates)
+  for (const socket of from.list.sockets) mover.consider(connectionOf(socket))
+  while (fates.length < 3) await sleep(1)
+  t.same(fates.sort(), ['kept', 'unavailable', 'unavailable'])
+  t.equal(mayComeBack(from.server), false)
+  while (offered.size < 2) await sleep(1)
+  t.ok(mover.isMoving(), 'they may go yet, when they are let in')
+  mover.stop()
+  t.notOk(mover.isMoving())
 })
 
 t.test('an answer that never comes is waited for until the cut', async t => {
