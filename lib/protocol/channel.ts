@@ -1,5 +1,6 @@
 import type { SendHandle } from 'node:child_process'
 import { createDeferred } from '../deferred.js'
+import { closeLostHandle } from '../internals/lost-handle.js'
 import { asRawHandle, asSendHandle, type RawHandle } from '../internals/raw-handle.js'
 import { wrap } from './envelope.js'
 import type { MasterMessage, WorkerMessage } from './messages.js'
@@ -53,6 +54,7 @@ export function openChannel<Message extends MasterMessage | WorkerMessage>(
   const { promise: lost, resolve: tell } = createDeferred()
   if (end.connected) end.once('disconnect', onLost)
   else process.nextTick(onLost)
+  closeLostHandle(end)
   return { isOpen: () => end.connected, send, hear, keepAlive, lost }
 
   function send(

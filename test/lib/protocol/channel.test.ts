@@ -252,3 +252,63 @@ t.test('a master dies that has taken an offer, before the worker hears of that',
   const said = [within(10_000, line()), within(10_000, line())]
   t.same((await Promise.all(said)).sort(), ['1 lost', 'lost'], 'it may have given it to another process')
 })
+
+/** A master with a client, whose connection it sends to its worker when it is told to; that writes to it what it hears. */
+function startSendingMaster(t: Test, length: number): ChildProcess {
+  const worker = `
+    import net from 'node:net'
+    import { openChannel } from ${JSON.stringify(compile('protocol/channel', temporaryFolder(t)))}
+    const channel = openChannel(process)
+    channel.hear(({ text }, handle) => new net.Socket({ handle }).write(text))
+    channel.keepAlive(true)
+    setInterval(() => {}, 1_000)
+    console.log('there')`
+  const master = `
+    const { spawn } = require('node:child_process')
+    const net = require('node:net')
+    const args = ['--input-type=module', '-e', ${JSON.stringify(worker)}]
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const server = net.createServer({ pauseOnConnect: true }, ({ _handle }) => {
+      console.log('accepted')
+      process.stdin.once('data', () => {
+        child.send({ text: 'x'.repeat(${length}) }, _handle)
+        console.log('sent')
+      })
+    })
+    server.listen(0, '127.0.0.1', () => console.log(child.pid + ' ' + server.address().port))`
+  return spawn(process.execPath, ['-e', master], {
+    env: cleanEnvironment(),
+    stdio: ['pipe', 'pipe', 'inherit']
+  })
+}
+
+for (const [what, length] of [
+  ['is heard, and its connection goes on', 1_000],
+  ['of which only a part may be read is dropped, and its connection closes', 100_000]
+] as const) {
+  t.test(`the last message of a master that has died, of ${length} bytes, ${what}`, async t => {
+    const master = startSendingMaster(t, length)
+    const line = linesOf(t, master)
+    const first = [await line(), await line()].sort()
+    const [pid, port] = first[0]!.split(' ').map(Number)
+    t.teardown(() => kill(pid!))
+    t.equal(first[1], 'there')
+    const client = net.connect(port!, '127.0.0.1')
+    t.teardown(() => client.destroy())
+    let heard = 0
+    const end = new Promise<string>(resolve => {
+      client.on('error', () => {}).on('close', () => resolve('closed'))
+      client.on('data', ({ length: more }) => (heard += more) === length && resolve('heard'))
+    })
+    t.equal(await line(), 'accepted')
+    await stop(pid!)
+    master.stdin!.write('\n')
+    t.equal(await line(), 'sent')
+    master.kill('SIGKILL')
+    await once(master, 'exit')
+    process.kill(pid!, 'SIGCONT')
+    const outcome = await within(20_000, end)
+    if (length > 50_000 && outcome === 'heard') t.not(process.platform, 'linux')
+    else t.equal(outcome, length > 50_000 ? 'closed' : 'heard')
+  })
+}
