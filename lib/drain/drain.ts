@@ -6,7 +6,7 @@ import { afterReading, wholeTurn } from '../event-loop.js'
 import { type Handover, prepareHandover, sumMoves } from '../handover/handover.js'
 import type { Relay } from '../handover/offer.js'
 import { slowStart } from '../handover/pace.js'
-import { mayComeBack } from '../kept/give.js'
+import { expectsConnection } from '../kept/expected.js'
 import { createMover, type Mover } from '../kept/mover.js'
 import type { ListenerAddress } from '../listeners/address.js'
 import { holdClose, stopAccepting } from '../listeners/stop-accepting.js'
@@ -83,7 +83,7 @@ export async function drain(servers: readonly Server[], options: DrainOptions): 
   const mover = beginMoving(options, reason, tally)
   const cancelStop = afterReading(drainTimeout - Math.min(farewellTime, drainTimeout / 2), stopMover)
   const mayGetMore = () =>
-    options.mayGetMore?.() === true || mover?.isMoving() === true || servers.some(mayComeBack)
+    options.mayGetMore?.() === true || mover?.isMoving() === true || servers.some(expectsConnection)
   const isLate = () => performance.now() >= start + drainTimeout * movingPart
   const shared = { ...options, connections, lists, reason, handover, mover, tally }
   const onEmpty = () => mayGetMore() || over.abort()

@@ -3,6 +3,7 @@ import type { KeptPart } from '../handover/offer.js'
 import type { RawHandle } from '../internals/raw-handle.js'
 import type { Listener } from '../listeners/listeners.js'
 import type { Log } from '../log.js'
+import { expectConnection } from './expected.js'
 import { replay } from './replay.js'
 
 /**
@@ -22,6 +23,11 @@ export function adoptKept(
     return false
   }
   noteAdoption(handle)
-  setImmediate(() => replay(listener.server, handle, kept, log))
+  const { server } = listener
+  const arrived = expectConnection(server) // a drain may begin before that
+  setImmediate(() => {
+    arrived()
+    replay(server, handle, kept, log)
+  })
   return true
 }

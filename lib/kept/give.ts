@@ -2,6 +2,7 @@ import type { Server, Socket } from 'node:net'
 import { createDeferred } from '../deferred.js'
 import { type Relay, unknownListener } from '../handover/offer.js'
 import type { Log } from '../log.js'
+import { expectConnection } from './expected.js'
 import type { Left } from './leave.js'
 import { replay } from './replay.js'
 
@@ -28,14 +29,6 @@ export interface Back {
   readonly said: Promise<void>
 }
 
-/** Of each server, how many are on their way. */
-const away = new WeakMap<Server, number>()
-
-/** Whether a connection of a server has left it that may come back. */
-export function mayComeBack(server: Server): boolean {
-  return (away.get(server) ?? 0) > 0
-}
-
 /** @param cut resolves when no answer is waited for any more */
 export async function giveKept(
   server: Server,
@@ -44,11 +37,11 @@ export async function giveKept(
   cut: Promise<'cut'>,
   log: Pick<Log, 'warn'>
 ): Promise<Given> {
-  away.set(server, (away.get(server) ?? 0) + 1)
+  const settled = expectConnection(server)
   try {
     return await offer(server, left, relay, cut, log)
   } finally {
-    away.set(server, (away.get(server) ?? 1) - 1)
+    settled()
   }
 }
 

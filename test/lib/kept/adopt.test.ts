@@ -1,11 +1,14 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import t from 'tap'
+import { drain } from '../../../lib/drain/drain.js'
 import { adopt } from '../../../lib/handover/adopt.js'
 import { type KeptPart, unknownListener } from '../../../lib/handover/offer.js'
 import { detachHandle } from '../../../lib/internals/detach.js'
 import type { RawHandle } from '../../../lib/internals/raw-handle.js'
 import { adoptKept } from '../../../lib/kept/adopt.js'
+import { createKeeper } from '../../../lib/kept/keep.js'
+import { defaultOptions } from '../../../lib/options.js'
 import { follow } from '../../helper/accepted.ts'
 import { playLog } from '../../helper/play/log.ts'
 
@@ -56,4 +59,36 @@ t.test('nothing is done with a connection before the answer has left', async t =
   t.equal(list.sockets.size, 0)
   t.equal(await said(), 'hello', 'without the head')
   t.same(requests, ['/again'])
+})
+
+t.test('a drain that begins before it is replayed waits for it, and gives it on', async t => {
+  const { log } = playLog()
+  const { keep, restored } = createKeeper(log)
+  const { server, connect } = await follow(
+    t,
+    http.createServer((request, response) => {
+      keep(response, request, () => restored<number>(request)! + 1)
+      response.writeHead(200, { 'content-length': 5 }).write('h')
+    })
+  )
+  const { socket, client } = await connect()
+  client.resume()
+  const bytes = Buffer.from('GET /again HTTP/1.1\r\nHost: a\r\n\r\n').toString('base64')
+  const told = { kind: 'stream', status: 200, framing: '5', type: '' } as const
+  const handle = detachHandle(socket)!
+  await once(socket, 'close')
+  t.equal(adoptKept([{ ...address, server }], { ...part, bytes, told }, handle, log), true)
+  const states: unknown[] = []
+  const drained = await drain([server], {
+    ...defaultOptions,
+    reason: () => 'upgrade',
+    relay: async ({ kept }) => {
+      states.push(kept?.state)
+      return 'adopted'
+    },
+    addressOf: () => address,
+    log
+  })
+  t.same(states, ['2'])
+  t.match(drained(), { kinds: { http1: { kept: 1, cut: 0 } } })
 })

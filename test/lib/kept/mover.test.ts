@@ -6,7 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { connectionOf } from '../../../lib/connections/connection.js'
-import { type Fate, mayComeBack } from '../../../lib/kept/give.js'
+import { expectsConnection } from '../../../lib/kept/expected.js'
+import type { Fate } from '../../../lib/kept/give.js'
 import { choppy } from '../../helper/choppy.ts'
 import { house, keeper, moveAll, moverOf, portOf, talk, way } from '../../helper/houses.ts'
 import { playLog } from '../../helper/play/log.ts'
@@ -219,7 +220,7 @@ t.test('who is back, and is not let in, keeps no other one from going', async t 
   for (const socket of from.list.sockets) mover.consider(connectionOf(socket))
   while (fates.length < 3) await sleep(1)
   t.same(fates.sort(), ['kept', 'unavailable', 'unavailable'])
-  t.equal(mayComeBack(from.server), false)
+  t.equal(expectsConnection(from.server), false)
   while (offered.size < 2) await sleep(1)
   t.ok(mover.isMoving(), 'they may go yet, when they are let in')
   mover.stop()
