@@ -162,7 +162,7 @@ t.test("with handover 'idle', from one generation to the next", async t => {
 })
 
 t.test('idle connections move also where the drain may not take long', async t => {
-  const server = startServer(t, { release: { options: { drainTimeout: 400 } } })
+  const server = startServer(t, { release: { options: { drainTimeout: 4_000 } } })
   const port = await server.port()
   const clients = Array.from({ length: 50 }, () => new Client({ host: '127.0.0.1', port }))
   t.teardown(() => clients.map(client => client.close()))

@@ -166,3 +166,21 @@ t.test("with handover 'all' who has not gone in half of the time is told to clos
   t.match((await drained)().kinds, { http1: { moved: 2, finished: 1, cut: 0 } })
   t.equal(offered.length, 2)
 })
+
+t.test('what is on its way at the deadline is moved, and not cut', async t => {
+  const { server, connect } = await followHttp(t)
+  for (let count = 0; count < 2; count++) await (await connect()).get()
+  const { promise: taken, resolve: take } = createDeferred<OfferAnswer>()
+  const report = await drain([server], {
+    ...defaultOptions,
+    drainTimeout: 100,
+    reason: () => 'upgrade',
+    relay: () => taken,
+    addressOf: () => ({ key: 'plain', bound: 'here' }),
+    log: Fastify({ logger: { level: 'silent' } }).log
+  })
+  t.match(report().kinds, { http1: { moved: 0, cut: 0 } })
+  take('adopted')
+  await until(() => report().kinds.http1?.moved === 2)
+  t.match(report().kinds, { http1: { moved: 2, finished: 0, cut: 0 } })
+})
