@@ -39,7 +39,7 @@ export function streamSubject(
       if (response.writableEnded || response.destroyed || stillToSay(socket) !== undefined) return
       const text = sentHead(response)
       // A body of which a part is missing must not look whole; an event stream always is.
-      if (text !== undefined && isEventStream(readHead(text)) && !isFoundEncoded()) endUnasked(response)
+      if (text !== undefined && isEventStream(readHead(text))) endUnasked(response)
     }
   }
 
