@@ -237,6 +237,7 @@ export function createSlot(options: SlotOptions): Slot {
     const makesWay = old === current
     current = next
     successors.delete(next)
+    if (makesWay) succession.served(now() - since) // of one that has died that was said at its death
     since = now()
     restarts++
     begin(next, [])
