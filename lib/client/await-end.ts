@@ -1,11 +1,11 @@
 import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isRunning } from '../control/is-running.js'
 import type { Progress } from '../control/messages.js'
 import { isOwnProc, pidNamespace } from '../control/pid-namespace.js'
 import { pidOf, probe } from '../control/place.js'
 import { GracefulUpgradeError } from '../errors.js'
 import { isWorkerOf } from '../protocol/inheritance.js'
-import { isRunning } from './process-table.js'
 
 /** A master has said that it has taken the order to stop. */
 export type Stopping = Extract<Progress, { stage: 'stopping' }>

@@ -2,7 +2,6 @@
 
 import { readFileSync } from 'node:fs'
 import { isOwnProc, pidNamespace } from '../control/pid-namespace.js'
-import { isAlive } from '../is-alive.js'
 
 /** The user that a process acts as, and its number in its own PID namespace. */
 export function identify(pid: number): { uid?: number; innerPid: number; namespace?: string | undefined } {
@@ -39,15 +38,5 @@ function parentOf(pid: number): number {
     return Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
   } catch {
     return 0
-  }
-}
-
-/** A zombie has ended: where PID 1 is no init, nobody may ever wait for it. */
-export function isRunning(pid: number): boolean {
-  if (!isAlive(pid)) return false
-  try {
-    return !isOwnProc() || !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
-  } catch {
-    return isAlive(pid) // there is no /proc, or it has just ended
   }
 }

@@ -21,11 +21,13 @@ export interface GenerationHereOptions {
   readonly relay: Relay
   /** A worker has taken over; the drain begins. */
   onRetire(): void
+  /** Resolves when those have ended, too, that it has told to end with it. */
+  othersEnded(): Promise<unknown>
 }
 
 /** The application as a master in the same process knows it. */
 export function generationHere(
-  { number, application, listeners, checked, beside, relay, onRetire }: GenerationHereOptions,
+  { number, application, listeners, checked, beside, relay, onRetire, othersEnded }: GenerationHereOptions,
   host: Pick<NodeJS.Process, 'pid' | 'kill'> = process
 ): Generation {
   const { pid } = host
@@ -84,6 +86,7 @@ export function generationHere(
 
   async function whenOver(over: Promise<0 | 1>): Promise<Ending> {
     const ending = { code: await over, signal: null }
+    await othersEnded()
     ended.resolve(ending)
     return ending
   }

@@ -20,7 +20,10 @@ export interface StandaloneSignals {
 
 export interface StandaloneSignalHandlers {
   /** There is none before its signals are installed: it may start a worker at once. */
-  master(): Pick<Master, 'close' | 'hurry' | 'kill' | 'abandon'>
+  master(): Pick<Master, 'hurry' | 'kill' | 'abandon'> & {
+    /** @param error it was not caught */
+    close(signal: NodeJS.Signals | null, error?: Error): Promise<number>
+  }
   /** Whether this process is the one that serves. */
   isServing(): boolean
   readonly log: Log
@@ -41,7 +44,7 @@ export function installStandaloneSignals(
 
   function closeOn(signals: readonly NodeJS.Signals[], errors: boolean) {
     const { hasRaised } = own
-    const close = (signal: NodeJS.Signals | null) => master().close(signal)
+    const close = (signal: NodeJS.Signals | null, error?: Error) => master().close(signal, error)
     const hurry = () => master().hurry()
     const [delayed, onSecond] = [() => application.untilDrain, () => master().kill()]
     return onClose({ signals, errors, log, close, hurry, delayed, onSecond, hasRaised }, host)

@@ -9,6 +9,7 @@ import { type Host, thisHost } from '../signals/host.js'
 import { generationHere } from './generation-here.js'
 import { inquireHere } from './inquire-here.js'
 import { createLentLog } from './lent-log.js'
+import { createOrphans } from './orphans.js'
 import type { ProcessContext, Role } from './role.js'
 import { passSelfCheck } from './self-check.js'
 import { installStandaloneSignals } from './standalone-signals.js'
@@ -56,6 +57,12 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
   const { options } = application
   const log = createLentLog(application.log, () => running?.serving())
   let running: Master | undefined
+  /** An uncaught error ends this process alone: who serves beside it goes on. */
+  let hasFailed = false
+  const orphans = createOrphans(
+    { generation, team, log, endTimeout: () => application.times.endTimeout },
+    host
+  )
   const over = new AbortController()
   /** It is not ended if that fails: it serves already, and nobody would take its place. But nobody is told that it is ready. */
   const checked = isHeir
@@ -70,11 +77,23 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
     relay: (offer, handle) => master.relay(here, offer, handle),
     onRetire() {
       signals.retire()
-      // They have no master, and would go on with the old version.
-      for (const pid of team.orphans()) host.kill(pid, 'SIGTERM')
-    }
+      orphans.end() // they have no master, and would go on with the old version
+    },
+    othersEnded: orphans.ended
   })
-  const signals = installStandaloneSignals(processContext, { master: () => master, isServing, log }, host)
+  const all = {
+    close(signal: NodeJS.Signals | null, error?: Error) {
+      hasFailed ||= error !== undefined
+      return master.close(signal)
+    },
+    hurry: () => master.hurry(),
+    abandon: () => master.abandon(),
+    kill() {
+      master.kill()
+      orphans.kill()
+    }
+  }
+  const signals = installStandaloneSignals(processContext, { master: () => all, isServing, log }, host)
   const { master, control, inquire, leave } = runMaster({
     mode: 'standalone',
     first: here,
@@ -86,6 +105,7 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
     stop: signals.stop
   })
   running = master
+  master.events.once('closing', onClosing)
   processContext.servesAlone()
   control.catch(error => log.error({ err: error }, 'no control socket'))
   return {
@@ -98,6 +118,12 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
       master.abandon()
       leave()
     }
+  }
+
+  /** Nobody else tells those that a lost master has left behind; who ends last removes the files of Unix sockets. */
+  function onClosing(): void {
+    if (!hasFailed) orphans.end()
+    listeners.share(hasFailed && orphans.serve())
   }
 
   function onCheckFailure(failure: CheckFailure): void {

@@ -21,7 +21,8 @@ export interface TeamHere {
  */
 export function createTeamHere(
   { worker = 0, workers = 1, master = 0 }: Partial<Inheritance> = {},
-  isSibling: (pid: number, master: number) => boolean = isWorkerOf
+  isSibling: (pid: number, master: number) => boolean = isWorkerOf,
+  self = process.pid
 ): TeamHere {
   let news: Partial<TeamNews> = {}
   return {
@@ -35,6 +36,6 @@ export function createTeamHere(
     hear(given) {
       news = given
     },
-    orphans: () => (news.pids ?? []).filter(pid => pid !== news.heir && isSibling(pid, master))
+    orphans: () => (news.pids ?? []).filter(pid => pid !== self && isSibling(pid, master))
   }
 }

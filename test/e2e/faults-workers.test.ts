@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,7 +13,7 @@ import { makeCertificate } from '../helper/certificate.ts'
 import { temporaryFolder } from '../helper/folder.ts'
 import { graceful } from '../helper/graceful.ts'
 import { Client } from '../helper/http-client.ts'
-import { cli, fixtures, startServer, stop } from '../helper/server.ts'
+import { cli, fixtures, isRunning, startServer, stop } from '../helper/server.ts'
 import { ask, ends, inFlight } from '../helper/supervised.ts'
 import { keptClients, startTeam, sum } from '../helper/team.ts'
 
@@ -299,6 +299,24 @@ t.test(
     for (const each of [heir, pid]) await ends(each)
   }
 )
+
+t.test('the master is lost: who stops the heir stops all, and nothing is left behind', async t => {
+  const listen = [{ port: 0, host: '127.0.0.1' }, { path: 'app.sock' }]
+  const team = await startTeam(t, { workers: 3, release: { listen } })
+  const { server, port, worker } = team
+  const pids = [(await worker(0)).pid, (await worker(1)).pid, (await worker(2)).pid]
+  const [heir] = pids as [number]
+  t.same(await team.stopLoad(), [{}, {}])
+  server.kill('SIGKILL')
+  for (const pid of pids) await server.line(/^master lost/, line => line.pid === pid)
+  while (!(await graceful(['status', String(heir)])).stdout.includes('serving')) await sleep(20) // it has its socket
+  const slow = inFlight(port, 'drain')
+  await slow.begun
+  t.match(await graceful(['stop', String(heir)]), { code: 0 })
+  t.same(pids.filter(isRunning), [])
+  t.equal(await slow.failure, 'none')
+  t.notOk(existsSync(path.join(server.directory, 'app.sock')))
+})
 
 t.test('all workers close in the time of one, whoever is told to, and how often', async t => {
   /** One request of a second in each worker. */

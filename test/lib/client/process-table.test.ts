@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import t from 'tap'
-import { identify, isRunning, relativesOf } from '../../../lib/client/process-table.js'
+import { identify, relativesOf } from '../../../lib/client/process-table.js'
 import { pidNamespace } from '../../../lib/control/pid-namespace.js'
 
 const needsProc = { skip: !existsSync('/proc/self/status') && 'there is no /proc' }
@@ -16,11 +16,6 @@ t.test('a process belongs to those above it, and to those below', needsProc, asy
   t.same(relativesOf(process.pid, [process.ppid, nobody, process.pid]), [process.ppid])
   t.same(relativesOf(process.ppid, [process.pid, nobody]), [process.pid])
   t.same(relativesOf(nobody, [process.pid]), [])
-})
-
-t.test('who is not there does not run', async t => {
-  t.ok(isRunning(process.pid))
-  t.notOk(isRunning(nobody))
 })
 
 t.test('the namespace is said of each process alike', needsProc, async t => {

@@ -36,7 +36,8 @@ function setUp(code: 0 | 1 = 0) {
     checked: Promise.resolve(),
     beside: playBeside(calls),
     relay,
-    onRetire: () => calls.push('onRetire')
+    onRetire: () => calls.push('onRetire'),
+    othersEnded: async () => void calls.push('others ended')
   }
   const kill = (pid: number, signal: unknown) => calls.push(`kill ${pid} ${signal}`) > 0
   return { here: generationHere(options, { pid: 42, kill } as never), application, calls, open, report }
@@ -55,14 +56,14 @@ t.test('it is ready, and in the process that asks', async t => {
 t.test('when it retires its process is told first, and its connections go to the next one', async t => {
   const { here, calls, report } = setUp()
   t.same(await here.retire(), { code: 0, signal: null, report })
-  t.same(calls, ['onRetire', 'end upgrade with relay'])
+  t.same(calls, ['onRetire', 'end upgrade with relay', 'others ended'])
   t.same(await here.ended, { code: 0, signal: null })
 })
 
 t.test('close() ends it, with the code of its application', async t => {
   const { here, calls } = setUp(1)
   t.same(await here.close('SIGTERM'), { code: 1, signal: null })
-  t.match(calls, [/^end close/])
+  t.match(calls, [/^end close/, 'others ended'])
   t.same(await here.ended, { code: 1, signal: null })
 })
 

@@ -17,10 +17,11 @@ t.test('a worker knows its place from its start, and how many there are now from
 
 t.test('left behind are the siblings of the heir that are yet what they were', t => {
   const asked: number[][] = []
-  const team = createTeamHere({ master: 9 }, (pid, master) => {
+  const isSibling = (pid: number, master: number) => {
     asked.push([pid, master])
     return pid !== 102
-  })
+  }
+  const team = createTeamHere({ master: 9 }, isSibling, 100)
   t.same(team.orphans(), [])
   team.hear({ workers: 4, heir: 100, pids: [100, 101, 102, 103] })
   t.same(team.orphans(), [101, 103])
