@@ -55,6 +55,8 @@ export interface Generation {
   readonly number: number
   /** Whether it runs in the master's own process. */
   readonly isHere: boolean
+  /** Whether workers that a lost master has left behind serve beside it: one of them goes on if this process is lost, too. */
+  hasOrphans?(): boolean
   /** The first one names it in logs; none if it could not be started. Also when they have ended. */
   processes(): readonly GenerationProcess[]
   /** Resolves with the keys of the inherited listeners that it didn't claim; rejects with what kept it from it. */

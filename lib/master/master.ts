@@ -179,7 +179,7 @@ export function createMaster({ first, log, start, placeOf, team, whyNot, onEnd }
   async function upgradeFrom(current: Generation): Promise<UpgradeResult> {
     const boot = bootNext({
       listeners: current.listeners(),
-      succeeds: current.isHere ? 'master' : 'worker',
+      succeeds: current.isHere && !current.hasOrphans?.() ? 'master' : 'worker',
       isCandidate: current.probation !== undefined,
       // Not earlier: the application may have other ones by now.
       onReady: () => ticketKeys.learnFrom(current)

@@ -6,6 +6,7 @@ import type { Ending, Generation, GenerationProcess } from '../master/generation
 import { createMeter } from '../master/meter.js'
 import type { Application } from './application.js'
 import type { Beside } from './beside.js'
+import type { Orphans } from './orphans.js'
 import { takeInto } from './take.js'
 import { termsOf } from './terms.js'
 import { usage } from './usage.js'
@@ -21,13 +22,13 @@ export interface GenerationHereOptions {
   readonly relay: Relay
   /** A worker has taken over; the drain begins. */
   onRetire(): void
-  /** Resolves when those have ended, too, that it has told to end with it. */
-  othersEnded(): Promise<unknown>
+  /** Those that a lost master has left behind, if it is the heir: their end belongs to its own. */
+  readonly orphans: Pick<Orphans, 'serve' | 'ended'>
 }
 
 /** The application as a master in the same process knows it. */
 export function generationHere(
-  { number, application, listeners, checked, beside, relay, onRetire, othersEnded }: GenerationHereOptions,
+  { number, application, listeners, checked, beside, relay, onRetire, orphans }: GenerationHereOptions,
   host: Pick<NodeJS.Process, 'pid' | 'kill'> = process
 ): Generation {
   const { pid } = host
@@ -39,6 +40,7 @@ export function generationHere(
   return {
     number,
     isHere: true,
+    hasOrphans: orphans.serve,
     processes: () => [{ ...self, state: state() }],
     ready: checked.then(() => []),
     ended: ended.promise,
@@ -86,7 +88,7 @@ export function generationHere(
 
   async function whenOver(over: Promise<0 | 1>): Promise<Ending> {
     const ending = { code: await over, signal: null }
-    await othersEnded()
+    await orphans.ended()
     ended.resolve(ending)
     return ending
   }

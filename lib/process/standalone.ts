@@ -79,7 +79,7 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
       signals.retire()
       orphans.end() // they have no master, and would go on with the old version
     },
-    othersEnded: orphans.ended
+    orphans
   })
   const all = {
     close(signal: NodeJS.Signals | null, error?: Error) {

@@ -99,9 +99,10 @@ function begin(): void {
   role.installSignals()
 }
 
-function onAlone(): void {
+function onAlone(): Role {
   role = createStandaloneRole(context, { isHeir: true })
   if (isServing()) begin()
+  return role
 }
 
 function isServing(): boolean {

@@ -6,8 +6,10 @@ import type { CheckFailure } from '../protocol/check-failure.js'
 import { describeCheckFailure } from '../protocol/check-failure.js'
 import type { Inheritance } from '../protocol/inheritance.js'
 import { writeLine } from '../protocol/log-line.js'
+import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import { type Host, thisHost } from '../signals/host.js'
 import { inquireHere } from './inquire-here.js'
+import { createOrphan, type Orphan } from './orphan.js'
 import { connectParent } from './parent.js'
 import type { ProcessContext, Role } from './role.js'
 import { passSelfCheck } from './self-check.js'
@@ -22,8 +24,8 @@ export interface Birth {
   readonly inheritance: Inheritance
   /** Resolves when it can serve, with the keys of what it has inherited and doesn't want. */
   readonly ready: Promise<readonly string[]>
-  /** The master is gone: this generation is on its own. */
-  onAlone(): void
+  /** The master is gone: this generation is on its own. @returns what the process is from then on */
+  onAlone(): Role
 }
 
 /**
@@ -62,12 +64,13 @@ export function createWorkerRole(
   const signals = createWorkerSignals(
     processContext,
     {
-      upgrade: () => parent.upgrade().then(undefined, () => {}), // the master logs it
+      upgrade: () => askForUpgrade().then(undefined, () => {}), // the master logs it
       ...end
     },
     host
   )
   let installed: Installed | undefined
+  let orphan: Orphan | undefined
   /** Aborted from then on: a generation whose master is lost serves unchecked. */
   const served = new AbortController()
 
@@ -112,7 +115,7 @@ export function createWorkerRole(
 
   return {
     upgrade() {
-      if (life.phase !== 'booting' && !application.ending) return parent.upgrade()
+      if (life.phase !== 'booting' && !application.ending) return askForUpgrade()
       return Promise.reject(new GracefulUpgradeError('GRACEFUL_UPGRADE_NOT_SERVING'))
     },
     judge: parent.judge,
@@ -199,21 +202,30 @@ export function createWorkerRole(
     standardError.replace(inheritance.standardError)
     if (isNext) serve()
     void beside.over()
-    if (team.heir !== undefined && team.heir !== host.pid) return beWithoutMaster(team.heir)
+    const heir = team.heir()
+    if (heir === undefined) return void goOnAlone()
+    life.phase = 'orphaned' // there must not be several masters
+    orphan = createOrphan(heir, { generation, team, application, succeed: goOnAlone }, host)
+  }
+
+  function goOnAlone(): Role {
     if (application.instances.size > 0) {
       application.log.warn({ generation }, 'master lost, this generation goes on as its own master')
     }
     removeSignals()
-    onAlone()
+    return onAlone()
   }
 
-  /** Of several workers one is the master now; there must not be several. It serves on, until it is told to end. */
-  function beWithoutMaster(master: number): void {
-    life.phase = 'orphaned'
-    if (application.instances.size === 0) return
-    application.log.error(
+  /** Whoever is the master now. */
+  async function askForUpgrade(): Promise<UpgradeResult> {
+    const role = orphan?.look()
+    if (role !== undefined) return role.upgrade()
+    if (orphan === undefined) return parent.upgrade()
+    const { heir: master } = orphan
+    application.log.warn(
       { generation, worker: team.worker, master },
-      'master lost: another worker is the master now; this one serves until that is upgraded, or SIGTERM'
+      'master lost: another worker is the master now, ask that one for upgrades'
     )
+    throw new GracefulUpgradeError('GRACEFUL_UPGRADE_MASTER_LOST', `process ${master} is the master now`)
   }
 }

@@ -44,12 +44,17 @@ export function readInheritance(
 
 /** Whether a process was started by this master as a worker; false also where the system doesn't tell. */
 export function isWorkerOf(pid: number, master: number): boolean {
+  return mayBeWorkerOf(pid, master) === true
+}
+
+/** The same; undefined where the system doesn't tell, as of a process that has ended, or has changed its user. */
+export function mayBeWorkerOf(pid: number, master: number): boolean | undefined {
   try {
     const variables = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
     const variable = variables.find(variable => variable.startsWith(`${inheritanceVariable}=`))
     return readInheritance(variable?.slice(inheritanceVariable.length + 1), master, () => true) !== undefined
   } catch {
-    return false // it has ended, or is another user's
+    return undefined
   }
 }
 

@@ -318,6 +318,37 @@ t.test('the master is lost: who stops the heir stops all, and nothing is left be
   t.notOk(existsSync(path.join(server.directory, 'app.sock')))
 })
 
+t.test('the master is lost together with its heir: the next worker is the master, and no other', async t => {
+  const team = await startTeam(t, { workers: 4 })
+  const { server, port, worker } = team
+  const pids: number[] = []
+  for (let index = 0; index < 4; index++) pids.push((await worker(index)).pid)
+  const [first, second, third, last] = pids as [number, number, number, number]
+  await team.stopLoad()
+  for (const pid of [server.pid, first]) process.kill(pid, 'SIGKILL')
+  const alone = 'master lost, this generation goes on as its own master'
+  const orphaned = /master lost: another worker is the master now; this one serves/
+  t.match(await server.line(alone), { pid: second })
+  for (const pid of [third, last]) {
+    await server.line(orphaned, line => line.pid === pid && line.master === second)
+  }
+  process.kill(last, 'SIGHUP')
+  const refusal = await server.line(/ask that one for upgrades/)
+  t.match(refusal, { pid: last, master: second })
+
+  process.kill(second, 'SIGKILL')
+  t.match(await server.line(alone), { pid: third }, 'it looks from time to time')
+  await server.line(orphaned, line => line.pid === last && line.master === third)
+  process.kill(third, 'SIGHUP')
+  const { pid } = await server.line('generation ready', ({ generation }) => generation === 2)
+  await ends(last)
+  await server.line('generation retired')
+  t.match(await ask(port), { pid, generation: 2 })
+  t.equal(server.lines.filter(({ msg }) => msg === alone).length, 2)
+  process.kill(third, 'SIGTERM')
+  for (const each of [third, pid]) await ends(each)
+})
+
 t.test('all workers close in the time of one, whoever is told to, and how often', async t => {
   /** One request of a second in each worker. */
   const busy = async (t: Test, workers: number) => {

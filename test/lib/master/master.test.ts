@@ -127,6 +127,13 @@ t.test('the next generation knows whether the one before it is the master itself
   t.match(starts, [{ succeeds: 'master' }, { succeeds: 'worker' }])
 })
 
+t.test('beside workers of a lost master it is one that takes the place of a worker', async t => {
+  const { starts, upgrade, first } = setUp({ isHere: true })
+  first.hasOrphans = () => true
+  await upgrade()
+  t.match(starts, [{ succeeds: 'worker' }])
+})
+
 t.test('the next generation serves before the one before it retires', async t => {
   const { calls, begin, lines } = setUp()
   const { result, next } = begin()

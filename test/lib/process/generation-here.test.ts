@@ -37,7 +37,7 @@ function setUp(code: 0 | 1 = 0) {
     beside: playBeside(calls),
     relay,
     onRetire: () => calls.push('onRetire'),
-    othersEnded: async () => void calls.push('others ended')
+    orphans: { serve: () => true, ended: async () => void calls.push('others ended') }
   }
   const kill = (pid: number, signal: unknown) => calls.push(`kill ${pid} ${signal}`) > 0
   return { here: generationHere(options, { pid: 42, kill } as never), application, calls, open, report }

@@ -12,7 +12,10 @@ function play(isHeir = false, orphans = new Set<number>()) {
   const host = playHost()
   const { application, instances, lines, ended } = playApplication({ controlSocket: false })
   const { listeners, calls: heard } = playListeners()
-  const team = createTeamHere({ master: 9 }, pid => orphans.has(pid), host.pid)
+  const team = createTeamHere(
+    { master: 9 },
+    { pid: host.pid, isSibling: pid => orphans.has(pid), isGone: () => false }
+  )
   team.hear({ workers: 1 + orphans.size, heir: host.pid, pids: [host.pid, ...orphans] })
   listeners.share(orphans.size > 0)
   const role = createStandaloneRole(

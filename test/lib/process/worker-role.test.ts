@@ -59,6 +59,8 @@ function play(options: Partial<ResolvedOptions> = {}, given: Partial<Inheritance
   const ready = createDeferred<readonly string[]>()
   const descriptors: number[] = []
   let isAlone = false
+  const gone = new Set<number>()
+  const unseen = new Set<number>()
   const beside = playBeside(heard)
   const inheritance: Inheritance = {
     generation: 2,
@@ -71,7 +73,11 @@ function play(options: Partial<ResolvedOptions> = {}, given: Partial<Inheritance
   const role = createWorkerRole(
     {
       generation: 2,
-      team: createTeamHere(given),
+      team: createTeamHere(given, {
+        pid: host.pid,
+        isSibling: pid => !unseen.has(pid),
+        isGone: pid => gone.has(pid)
+      }),
       servesAlone: () => void master.said.push('alone'),
       application: application.application,
       listeners,
@@ -84,7 +90,9 @@ function play(options: Partial<ResolvedOptions> = {}, given: Partial<Inheritance
       inheritance,
       ready: ready.promise,
       onAlone() {
+        master.said.push(...(isAlone ? ['alone again'] : []))
         isAlone = true
+        return { upgrade: async () => void master.said.push('upgrades itself') } as never
       }
     },
     { host, connect: master.connect as never }
@@ -104,6 +112,8 @@ function play(options: Partial<ResolvedOptions> = {}, given: Partial<Inheritance
     parent: master.parent,
     take: master.taken.promise,
     isAlone: () => isAlone,
+    gone,
+    unseen,
     /** An instance of it listens. */
     listen() {
       application.instances.add(instance)
@@ -597,6 +607,74 @@ t.test('without its master, the heir of several is the master, and no other', t 
   other.host.emit('SIGTERM', 'SIGTERM')
   t.same(other.calls, ['end: upgrade'], 'idle connections are served once more: others serve on')
   t.end()
+})
+
+/** One of several that serves, and whose master is lost. */
+function playOrphan(team: { readonly heir: number; readonly pids: readonly number[] }) {
+  const worker = play({}, sibling)
+  worker.serve()
+  worker.parent.emit('team', { workers: 3, ...team })
+  worker.lose()
+  return worker
+}
+
+t.test('an heir that has died with the master is none: the next one is', t => {
+  const worker = play({}, sibling)
+  worker.serve()
+  worker.parent.emit('team', { workers: 3, heir: 99, pids: [99, 100, 101] })
+  worker.gone.add(99)
+  worker.lose()
+  t.ok(worker.isAlone())
+  t.same(worker.lines, ['warn: master lost, this generation goes on as its own master'])
+  t.end()
+})
+
+t.test('one whose heir dies later looks who is next, until that is itself; once', t => {
+  const worker = playOrphan({ heir: 98, pids: [98, 99, 100, 101] })
+  worker.host.tick()
+  t.equal(worker.lines.length, 1, 'nothing has changed')
+  worker.gone.add(98)
+  worker.host.tick()
+  t.notOk(worker.isAlone())
+  t.equal(worker.lines.length, 2)
+  worker.gone.add(99)
+  for (let ticks = 0; ticks < 2; ticks++) worker.host.tick()
+  t.ok(worker.isAlone())
+  t.notOk(worker.said.includes('alone again'))
+  t.end()
+})
+
+t.test('one that is on its way out is not the next one', t => {
+  const worker = playOrphan({ heir: 99, pids: [99, 100] })
+  worker.host.emit('SIGTERM', 'SIGTERM')
+  worker.gone.add(99)
+  worker.host.tick()
+  t.notOk(worker.isAlone())
+  t.end()
+})
+
+t.test('where an heir can not find it, and may have been upgraded, it is not the next one', t => {
+  const worker = playOrphan({ heir: 99, pids: [99, 100] })
+  worker.unseen.add(worker.host.pid)
+  worker.gone.add(99)
+  worker.host.tick()
+  t.notOk(worker.isAlone())
+  t.end()
+})
+
+t.test('SIGHUP to one that is not the master says who is; if that is gone, it upgrades itself', async t => {
+  const worker = playOrphan({ heir: 99, pids: [99, 100] })
+  worker.host.emit('SIGHUP')
+  await turn()
+  t.match(worker.lines[1], /^warn: master lost: another worker is the master now, ask that one/)
+  t.equal(worker.lines.length, 2)
+  await t.rejects(worker.role.upgrade(), { code: 'GRACEFUL_UPGRADE_MASTER_LOST', message: /process 99/ })
+  t.notOk(worker.said.includes('upgrade'))
+  worker.gone.add(99)
+  worker.host.emit('SIGHUP')
+  await turn()
+  t.ok(worker.isAlone())
+  t.equal(worker.said.at(-1), 'upgrades itself')
 })
 
 t.test('without its master, one that is about to make way ends', t => {
