@@ -81,8 +81,12 @@ export function createWorkerEnd(
   }
 
   async function crash(): Promise<0 | 1> {
-    if (life.phase === 'closing') return await application.end('close').then(() => 1) // nobody follows
-    life.phase = 'crashed'
+    const isAlone = life.phase === 'closing' || !parent.isConnected()
+    if (life.phase !== 'closing') life.phase = 'crashed'
+    if (isAlone) {
+      await application.end('close') // nobody takes its connections
+      return 1
+    }
     parent.dying()
     return makeWay()
   }

@@ -196,6 +196,7 @@ export function createWorkerRole(
     listeners.off('listening', publish)
     listeners.off('stopped', withdraw)
     listeners.upgrading(false) // whoever was to follow ends too, or follows already
+    application.siblings = undefined // no connection gets there any more
     if (end.isLost()) return
     const isNext = life.phase === 'booting' || life.phase === 'probation'
     if (isNext && inheritance.succeeds === 'worker') return end.endWithoutMaster()

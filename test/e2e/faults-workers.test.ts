@@ -318,6 +318,20 @@ t.test('the master is lost: who stops the heir stops all, and nothing is left be
   t.notOk(existsSync(path.join(server.directory, 'app.sock')))
 })
 
+t.test('the master is lost: an uncaught error ends a worker though a client of it is idle', async t => {
+  const team = await startTeam(t, { release: { options: { drainTimeout: 600_000 } } })
+  const { server, port, worker } = team
+  const [heir, orphan] = [(await worker(0)).pid, (await worker(1)).pid]
+  await team.stopLoad()
+  const [idle, other] = [await team.connect(1), await team.connect(1)]
+  server.kill('SIGKILL')
+  for (const pid of [heir, orphan]) await server.line(/^master lost/, line => line.pid === pid)
+  t.match(await idle.get('/'), { status: 200 })
+  await other.post('/throw', '', { Connection: 'close' })
+  await ends(orphan)
+  t.match(await ask(port), { pid: heir })
+})
+
 t.test('the master is lost together with its heir: the next worker is the master, and no other', async t => {
   const team = await startTeam(t, { workers: 4 })
   const { server, port, worker } = team

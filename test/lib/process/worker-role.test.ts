@@ -653,6 +653,27 @@ t.test('one that is on its way out is not the next one', t => {
   t.end()
 })
 
+t.test(
+  'without its master, no connection of it waits for a taker: not when it crashes, nor when it closes itself',
+  t => {
+    const [orphan, other] = [playOrphan({ heir: 99, pids: [99, 100] }), play()]
+    other.serve()
+    const relays: (Relay | undefined)[] = []
+    for (const { application, host } of [orphan, other]) {
+      const { end } = application
+      application.end = (reason, how) => {
+        relays.push(how?.relay)
+        return end(reason, how)
+      }
+      host.emit('uncaughtException', new Error('on purpose'))
+    }
+    t.same(relays, [undefined, other.parent.offer])
+    t.same(orphan.calls, ['end: close'])
+    t.equal(orphan.application.siblings, undefined)
+    t.end()
+  }
+)
+
 t.test('where an heir can not find it, and may have been upgraded, it is not the next one', t => {
   const worker = playOrphan({ heir: 99, pids: [99, 100] })
   worker.unseen.add(worker.host.pid)
