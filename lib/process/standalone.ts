@@ -55,8 +55,10 @@ interface Mastership {
 function takeMastership(processContext: ProcessContext, isHeir: boolean, host: Host): Mastership {
   const { generation, team, application, listeners, beside, context, standardError } = processContext
   const { options } = application
-  const log = createLentLog(application.log, () => running?.serving())
+  const log = createLentLog(application.log, () => running && logsFor(running))
   let running: Master | undefined
+  /** From then on its own log may be a file that has been rotated. */
+  let hasRetired = false
   /** An uncaught error ends this process alone: who serves beside it goes on. */
   let hasFailed = false
   const orphans = createOrphans(
@@ -76,6 +78,7 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
     beside,
     relay: (offer, handle) => master.relay(here, offer, handle),
     onRetire() {
+      hasRetired = true
       signals.retire()
       orphans.end() // they have no master, and would go on with the old version
     },
@@ -126,6 +129,12 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
     listeners.share(hasFailed && orphans.serve())
   }
 
+  /** From when all are closing none serves; then the newest one that is there yet, as its log is the one of today. */
+  function logsFor({ serving, generations }: Master): Generation | undefined {
+    if (hasRetired) return serving() ?? newestOf(generations())
+    return undefined
+  }
+
   function onCheckFailure(failure: CheckFailure): void {
     log.error({ generation, ...failure }, 'check failed')
   }
@@ -142,4 +151,10 @@ function takeMastership(processContext: ProcessContext, isHeir: boolean, host: H
   function isServing(): boolean {
     return master.serving() === here
   }
+}
+
+/** In another process, and so far that it can log. */
+function newestOf(entries: ReturnType<Master['generations']>): Generation | undefined {
+  const others = entries.filter(({ generation, state }) => !generation.isHere && state !== 'booting')
+  return others.map(({ generation }) => generation).sort((one, other) => other.number - one.number)[0]
 }

@@ -7,7 +7,8 @@ import { startServer } from '../helper/server.ts'
 import { ask } from '../helper/supervised.ts'
 
 t.test('once the old generation has retired nobody writes to the old file', async t => {
-  const server = startServer(t, { release: { fastify: { logger: { file: 'app.log' } } } })
+  const release = { fastify: { logger: { file: 'app.log' } }, options: { closeDelay: 600_000 } }
+  const server = startServer(t, { release })
   const file = path.join(server.directory, 'app.log')
   const { bound } = await logged(file, 'listening on')
   const { port } = bound.at(-1)
@@ -29,13 +30,16 @@ t.test('once the old generation has retired nobody writes to the old file', asyn
   })
   t.equal(pid, (await ask(port)).pid, 'it was logged by the generation that serves')
 
-  server.deploy({ fastify: { logger: { file: 'app.log' } } })
+  server.deploy(release)
   renameSync(file, `${file}.2`)
   server.kill('SIGHUP')
   await logged(file, 'generation retired')
   const second = readFileSync(`${file}.2`, 'utf8')
 
   server.kill('SIGTERM')
+  await logged(file, 'serving on for closeDelay, a second signal skips it')
+  server.kill('SIGINT')
+  await logged(file, 'second signal, draining now')
   t.same(await server.exit(), { code: 0, signal: null })
   t.equal(readFileSync(`${file}.1`, 'utf8') === before, true, 'nothing more was written to the first file')
   t.equal(readFileSync(`${file}.2`, 'utf8') === second, true, 'nor to the second one')
