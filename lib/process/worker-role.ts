@@ -8,6 +8,7 @@ import type { Inheritance } from '../protocol/inheritance.js'
 import { writeLine } from '../protocol/log-line.js'
 import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import { type Host, thisHost } from '../signals/host.js'
+import { withoutGap } from '../signals/signal-listeners.js'
 import { inquireHere } from './inquire-here.js'
 import { createOrphan, type Orphan } from './orphan.js'
 import { connectParent } from './parent.js'
@@ -201,12 +202,22 @@ export function createWorkerRole(
     const isNext = life.phase === 'booting' || life.phase === 'probation'
     if (isNext && inheritance.succeeds === 'worker') return end.endWithoutMaster()
     standardError.replace(inheritance.standardError)
+    exchangeSignals(() => serveOn(isNext))
+  }
+
+  function serveOn(isNext: boolean): void {
     if (isNext) serve()
     void beside.over()
     const heir = team.heir()
     if (heir === undefined) return void goOnAlone()
     life.phase = 'orphaned' // there must not be several masters
-    orphan = createOrphan(heir, { generation, team, application, succeed: goOnAlone }, host)
+    const succeed = () => exchangeSignals(goOnAlone)
+    orphan = createOrphan(heir, { generation, team, application, succeed }, host)
+  }
+
+  function exchangeSignals<Result>(exchange: () => Result): Result {
+    const { closeSignals, reloadSignal } = application.options
+    return withoutGap([...(closeSignals || []), ...(reloadSignal ? [reloadSignal] : [])], host, exchange)
   }
 
   function goOnAlone(): Role {

@@ -1,7 +1,7 @@
 import type { Log } from '../log.js'
 import { isGraceListener, isSecondGraceListener } from './close-with-grace.js'
 import { type Host, thisHost } from './host.js'
-import { shownBy } from './signal-listeners.js'
+import { isOurs, shownBy } from './signal-listeners.js'
 import type { Terminal } from './terminal.js'
 
 /**
@@ -23,7 +23,7 @@ export function onReload(
   const others = host
     .rawListeners(reload)
     .map(shownBy)
-    .filter(listener => listener !== replaces)
+    .filter(listener => listener !== replaces && !isOurs(listener))
   host.on(reload, onSignal) // ours first: removing the last listener would lose a signal that waits to be told
   for (const listener of others) takeOff(listener)
   host.on('newListener', onNewListener)
@@ -39,7 +39,7 @@ export function onReload(
   }
 
   function onNewListener(event: string | symbol, listener: (...args: unknown[]) => void): void {
-    if (event === reload) process.nextTick(takeOff, listener)
+    if (event === reload && !isOurs(listener)) process.nextTick(takeOff, listener)
   }
 
   function takeOff(listener: (...args: never[]) => void): void {

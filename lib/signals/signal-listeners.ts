@@ -24,6 +24,24 @@ export function isOurs(listener: object): boolean {
   return mark in listener
 }
 
+/**
+ * Calls what puts other listeners in the place of those for these signals. Without one in between a signal would meet its default
+ * action, and one that isn't told of yet would be lost.
+ */
+export function withoutGap<Result>(
+  signals: readonly NodeJS.Signals[],
+  host: Host,
+  exchange: () => Result
+): Result {
+  const keeper = ours(() => {})
+  for (const signal of signals) host.on(signal, keeper)
+  try {
+    return exchange()
+  } finally {
+    for (const signal of signals) host.off(signal, keeper)
+  }
+}
+
 export function errorListeners(host: Host): Set<AnyListener> {
   return new Set(errorEvents.flatMap(event => host.rawListeners(event)))
 }

@@ -61,6 +61,8 @@ function play(options: Partial<ResolvedOptions> = {}, given: Partial<Inheritance
   let isAlone = false
   const gone = new Set<number>()
   const unseen = new Set<number>()
+  /** Who listens when the next role takes over. */
+  let kept: Record<string, number> = {}
   const beside = playBeside(heard)
   const inheritance: Inheritance = {
     generation: 2,
@@ -92,6 +94,7 @@ function play(options: Partial<ResolvedOptions> = {}, given: Partial<Inheritance
       onAlone() {
         master.said.push(...(isAlone ? ['alone again'] : []))
         isAlone = true
+        kept = host.listening()
         return { upgrade: async () => void master.said.push('upgrades itself') } as never
       }
     },
@@ -112,6 +115,7 @@ function play(options: Partial<ResolvedOptions> = {}, given: Partial<Inheritance
     parent: master.parent,
     take: master.taken.promise,
     isAlone: () => isAlone,
+    kept: () => kept,
     gone,
     unseen,
     /** An instance of it listens. */
@@ -643,6 +647,31 @@ t.test('one whose heir dies later looks who is next, until that is itself; once'
   t.notOk(worker.said.includes('alone again'))
   t.end()
 })
+
+t.test(
+  'who goes on alone is at no moment without a listener: a signal that waits to be told is not lost',
+  async t => {
+    const [heir, next, booting] = [
+      play(),
+      playOrphan({ heir: 99, pids: [99, 100] }),
+      play({}, { succeeds: 'master' })
+    ]
+    heir.serve()
+    heir.lose()
+    next.gone.add(99)
+    next.host.tick()
+    booting.lose()
+    for (const worker of [heir, next, booting]) {
+      t.match(worker.kept(), { SIGHUP: 1, SIGTERM: 1, SIGINT: 1 })
+      t.same(worker.host.listening(), {})
+      await turn()
+      t.notOk(
+        worker.lines.some(line => line.includes('another listener')),
+        'and nobody is warned of it'
+      )
+    }
+  }
+)
 
 t.test('one that is on its way out is not the next one', t => {
   const worker = playOrphan({ heir: 99, pids: [99, 100] })

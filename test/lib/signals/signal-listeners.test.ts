@@ -1,5 +1,11 @@
 import t from 'tap'
-import { hasNoListener, isOurs, listenersOf, ours } from '../../../lib/signals/signal-listeners.js'
+import {
+  hasNoListener,
+  isOurs,
+  listenersOf,
+  ours,
+  withoutGap
+} from '../../../lib/signals/signal-listeners.js'
 import { playHost } from '../../helper/play/host.ts'
 
 t.test('a listener of ours is marked, and is the same function', t => {
@@ -39,5 +45,27 @@ t.test('listeners for errors stay where they are not asked for', t => {
   })
   listenersOf(['SIGTERM'], false, host)()
   t.equal(host.rawListeners('uncaughtException').length, 1)
+  t.end()
+})
+
+t.test('while listeners are exchanged there is one, also where that fails', t => {
+  const host = playHost()
+  const old = () => {}
+  host.on('SIGHUP', old)
+  const exchange = () => {
+    host.off('SIGHUP', old)
+    t.notOk(hasNoListener('SIGHUP', host))
+    host.on('SIGHUP', old)
+    return 'done'
+  }
+  t.equal(withoutGap(['SIGHUP'], host, exchange), 'done')
+  t.notOk(host.gaps.has('SIGHUP'))
+  t.same(host.rawListeners('SIGHUP'), [old])
+  t.throws(() =>
+    withoutGap(['SIGHUP'], host, () => {
+      throw new Error('on purpose')
+    })
+  )
+  t.same(host.rawListeners('SIGHUP'), [old])
   t.end()
 })
