@@ -38,6 +38,8 @@ export interface Note {
   isCut: boolean
   /** A WebSocket that was told to go, and has not gone. */
   isAsked: boolean
+  /** Another process has taken it, which may be heard of when it was cut here. */
+  hasArrived: boolean
   /** It goes on elsewhere, or in another connection: its end is none. */
   hasLeft: boolean
 }

@@ -10,12 +10,9 @@ export function cutHttp(lists: readonly Connections[], tally: Tally): void {
     for (const [socket, state] of list.states()) {
       if (state === 'detached') continue
       const connection = connectionOf(socket)
-      if (connection.phase.name === 'away') {
-        socket.destroy() // whoever was offered it takes it, most probably: that is no cut
-        continue
-      }
       tally.cut(connection, state === 'idle' || state === 'fresh')
-      cut(socket)
+      if (connection.phase.name === 'away') socket.destroy()
+      else cut(socket)
     }
   }
 }

@@ -45,6 +45,8 @@ interface Count {
 export function createTally(connections: Iterable<Connections>, onEnd: () => void): Tally {
   const counts = new Map<ConnectionKind, Count>()
   const cut: HoldUp[] = []
+  /** Those that were cut on their way: somebody may take them yet. */
+  const cutAway: Connection[] = []
   let asked = 0
   for (const list of connections) {
     list.on('ended', socket => {
@@ -81,6 +83,7 @@ export function createTally(connections: Iterable<Connections>, onEnd: () => voi
       const count = countOf(connection)
       count.cut++
       if (isIdle) count.cutIdle++
+      if (connection.phase.name === 'away') cutAway.push(connection)
     },
     wasCut: ({ note }) => note?.tally === counts && note.isCut,
     nameCut: more => void cut.push(...more),
@@ -88,9 +91,11 @@ export function createTally(connections: Iterable<Connections>, onEnd: () => voi
     report(handover) {
       const { moved = 0, refused = 0, longestPause = 0 } = handover ?? {}
       const fates = [...counts].map(([kind, count]): [ConnectionKind, Fate] => {
-        const { ended, told } = count
-        const left = kind === 'http1' ? moved : 0 // whatever moves ends here, too
-        return [kind, { moved: left, finished: ended - left, told, cut: count.cut, ...some(count) }]
+        const { ended, told, kept } = count
+        const [left, saved] = kind === 'http1' ? [moved, cutAway.filter(hasArrived).length] : [0, 0]
+        const finished = ended - (left - saved) // whatever moves ends here, too, if it wasn't cut
+        const rare = some({ kept, cutIdle: count.cutIdle - saved })
+        return [kind, { moved: left, finished, told, cut: count.cut - saved, ...rare }]
       })
       return { refused, longestPause, kinds: Object.fromEntries(fates), ...nameCut(cut) }
     }
@@ -108,7 +113,7 @@ export function createTally(connections: Iterable<Connections>, onEnd: () => voi
     if (note?.tally === counts) return note
     connection.kind = kindOf(connection, state)
     countOf(connection)
-    connection.note = { tally: counts, isCut: false, isAsked: false, hasLeft: false }
+    connection.note = { tally: counts, isCut: false, isAsked: false, hasArrived: false, hasLeft: false }
     return connection.note
   }
 
@@ -129,6 +134,10 @@ export function createTally(connections: Iterable<Connections>, onEnd: () => voi
     }
     return count
   }
+}
+
+function hasArrived({ note }: Connection): boolean {
+  return note?.hasArrived === true
 }
 
 function kindOf({ server, socket }: Connection, state: ConnectionState): ConnectionKind {

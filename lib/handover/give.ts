@@ -59,6 +59,9 @@ function offerOf(
 function settle(connection: Connection, answer: OfferAnswer, way: Way, resume: () => void): void {
   switch (answer) {
     case 'adopted': // closes this process's descriptor; no shutdown, which would act on the one socket of both
+      if (connection.note !== undefined) connection.note.hasArrived = true
+      connection.socket.destroy()
+      return
     case 'lost': // it lives on in another process, or is closed by the last one that has it
       connection.socket.destroy()
       return
