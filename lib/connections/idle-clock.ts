@@ -3,9 +3,9 @@
  * every socket; a connection that has moved, or was offered in vain, goes on with the time that it had.
  */
 import type { Socket } from 'node:net'
-import { afterReading } from '../event-loop.js'
 import { timeLeft } from '../internals/socket-timer.js'
 import { longestTime } from '../options/kinds.js'
+import { afterReading } from '../time/event-loop.js'
 import { type Clock, connectionOf, knownConnection } from './connection.js'
 
 /** Ends are rounded up to so many milliseconds: timers of different times have a list each, and few lists are fast ones. */

@@ -1,4 +1,4 @@
-import { afterReading } from '../event-loop.js'
+import { afterReading } from '../time/event-loop.js'
 import type { Connection } from './connection.js'
 import { statesOf } from './connections.js'
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { closeLingering } from '../connections/ending.js'
 import { GracefulUpgradeError } from '../errors.js'
-import { afterReading } from '../event-loop.js'
+import { afterReading } from '../time/event-loop.js'
 import { parseLine, splitLines } from './lines.js'
 import {
   type Answer,

@@ -1,10 +1,10 @@
-import { createDeferred } from '../deferred.js'
 import type { HoldUp } from '../drain/hold-up.js'
 import type { MasterEvents } from '../master/events.js'
 import { type Generation, heldUpBy, mainPid, type Retirement } from '../master/generation.js'
 import type { Master } from '../master/master.js'
 import type { ProbationStatus } from '../probation/probation.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
+import { createDeferred } from '../time/deferred.js'
 import type { Progress } from './messages.js'
 
 /** Pause between two looks at a generation that drains, in milliseconds. */

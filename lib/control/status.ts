@@ -1,7 +1,7 @@
-import { now } from '../clock.js'
 import { type Generation, type GenerationProcess, heldUpBy, mainPid } from '../master/generation.js'
 import type { Master } from '../master/master.js'
 import type { GenerationEntry } from '../master/roster.js'
+import { now } from '../time/clock.js'
 import { version } from '../version.js'
 import type { GenerationStatus, Status, WorkerStatus } from './messages.js'
 import { rememberUpgrades } from './upgrade-history.js'

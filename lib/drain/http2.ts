@@ -1,8 +1,8 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Server } from 'node:net'
 import { sessionsOf } from '../connections/http2-sessions.js'
-import { afterReading } from '../event-loop.js'
 import { openStreams, writeAtOnce } from '../internals/http2.js'
+import { afterReading } from '../time/event-loop.js'
 
 /** The HTTP/2 sessions that a drain has told to go. */
 export interface EndingSessions {

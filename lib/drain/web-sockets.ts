@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Connections } from '../connections/connections.js'
 import { type WebSocket, webSocketOf } from '../internals/ws.js'
-import { pause } from '../pause.js'
+import { pause } from '../time/pause.js'
 
 /** RFC 6455, 7.4 and its registry: why a server ends a WebSocket. */
 const closeCodes = {

@@ -1,5 +1,5 @@
 import type { RawHandle } from '../internals/raw-handle.js'
-import { createPending } from '../pending.js'
+import { createPending } from '../time/pending.js'
 import type { ConnectionOffer, OfferAnswer, OfferMessage, Relay } from './offer.js'
 
 /** One end of the way that offered connections take between two processes; both ends are alike. */

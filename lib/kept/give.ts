@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net'
-import { createDeferred } from '../deferred.js'
 import { type Relay, unknownListener } from '../handover/offer.js'
 import type { Log } from '../log.js'
+import { createDeferred } from '../time/deferred.js'
 import { expectConnection } from './expected.js'
 import type { Left } from './leave.js'
 import { replay } from './replay.js'

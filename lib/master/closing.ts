@@ -1,4 +1,4 @@
-import { createDeferred } from '../deferred.js'
+import { createDeferred } from '../time/deferred.js'
 import { lastOf, type Phase } from './phase.js'
 import type { Roster } from './roster.js'
 

@@ -1,5 +1,5 @@
-import * as clock from '../clock.js'
 import type { Usage } from '../protocol/usage.js'
+import * as clock from '../time/clock.js'
 import type { Load } from './generation.js'
 
 /** Shortest time that a load is made out of, in milliseconds: of less it would be chance. */

@@ -1,12 +1,12 @@
 import type { ConnectionCounts } from '../connections/state.js'
 import type { HoldUp } from '../drain/hold-up.js'
 import type { TicketKeys } from '../handover/session-tickets.js'
-import { createPending } from '../pending.js'
 import type { Channel } from '../protocol/channel.js'
 import type { LogLine } from '../protocol/log-line.js'
 import type { MasterMessage, WorkerMessage } from '../protocol/messages.js'
 import type { Tally } from '../protocol/probation.js'
 import type { Shared, ShareRequest } from '../protocol/team.js'
+import { createPending } from '../time/pending.js'
 import type { Load } from './generation.js'
 import { createMeter } from './meter.js'
 

@@ -1,7 +1,7 @@
 import { GracefulUpgradeError } from '../errors.js'
 import type { Log } from '../log.js'
-import { pause as wait } from '../pause.js'
 import type { UpgradeResult } from '../protocol/upgrade-result.js'
+import { pause as wait } from '../time/pause.js'
 import type { Boot } from './boot.js'
 import type { Generation } from './generation.js'
 import type { Respawn } from './respawn.js'

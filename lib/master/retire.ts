@@ -1,7 +1,7 @@
 import type { EventEmitter } from 'node:events'
-import { now } from '../clock.js'
 import { nameCut, totalFate } from '../drain/report.js'
 import type { Log } from '../log.js'
+import { now } from '../time/clock.js'
 import type { MasterEvents } from './events.js'
 import { type Generation, nameOf, type Retirement } from './generation.js'
 import type { Roster } from './roster.js'

@@ -1,11 +1,11 @@
-import * as clock from '../clock.js'
+import * as clock from '../time/clock.js'
 import type { Ending, Generation } from './generation.js'
 
 /** What a generation is doing. */
 export interface GenerationEntry {
   readonly generation: Generation
   readonly state: 'booting' | 'probation' | 'serving' | 'draining'
-  /** Since when, by `clock.ts`. */
+  /** Since when, by `time/clock.ts`. */
   readonly since: number
 }
 

@@ -1,6 +1,6 @@
-import { now } from '../clock.js'
 import { GracefulUpgradeError } from '../errors.js'
 import type { Log } from '../log.js'
+import { now } from '../time/clock.js'
 import { type Generation, nameOf } from './generation.js'
 
 export interface BalanceCounts {

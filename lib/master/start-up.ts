@@ -1,7 +1,7 @@
-import { createDeferred } from '../deferred.js'
 import { type ErrorCode, GracefulUpgradeError } from '../errors.js'
-import { afterReading } from '../event-loop.js'
 import { type CheckFailure, describeCheckFailure } from '../protocol/check-failure.js'
+import { createDeferred } from '../time/deferred.js'
+import { afterReading } from '../time/event-loop.js'
 import type { Ending } from './generation.js'
 import type { WorkerProcess } from './spawn.js'
 

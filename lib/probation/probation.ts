@@ -1,7 +1,7 @@
-import * as clock from '../clock.js'
-import { createDeferred } from '../deferred.js'
-import { idlePause } from '../pause.js'
 import type { Tally } from '../protocol/probation.js'
+import * as clock from '../time/clock.js'
+import { createDeferred } from '../time/deferred.js'
+import { idlePause } from '../time/pause.js'
 import { hasEnoughErrors, isWorse } from './comparison.js'
 
 /** Two generations serve, and one of them is the candidate: it is watched until it is known what becomes of it. */

@@ -1,10 +1,10 @@
 import { stripVTControlCharacters } from 'node:util'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import type { CheckRequest } from '../check.js'
-import { now } from '../clock.js'
-import { createDeferred } from '../deferred.js'
 import type { ResolvedOptions } from '../options/given.js'
 import type { CheckFailure } from '../protocol/check-failure.js'
+import { now } from '../time/clock.js'
+import { createDeferred } from '../time/deferred.js'
 
 /** So much of an answer is told. */
 const mostLines = 5

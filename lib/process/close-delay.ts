@@ -1,8 +1,8 @@
 import type { Server } from 'node:net'
 import { connectionsOf } from '../connections/connections.js'
-import { createDeferred } from '../deferred.js'
 import { announceClose, type CloseAnnouncement } from '../drain/http1.js'
-import { wholeTurn } from '../event-loop.js'
+import { createDeferred } from '../time/deferred.js'
+import { wholeTurn } from '../time/event-loop.js'
 
 /**
  * The time between a signal that ends this process and its drain. It accepts and serves on, as whoever sends it requests takes some

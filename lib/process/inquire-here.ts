@@ -1,10 +1,10 @@
-import { now } from '../clock.js'
 import type { Status } from '../control/messages.js'
 import { tellGeneration, tellProcess } from '../control/status.js'
 import { createMeter } from '../master/meter.js'
 import { noCounters } from '../metrics/counters.js'
 import { metricsOf } from '../metrics/metrics.js'
 import type { Inquire } from '../protocol/inquire.js'
+import { now } from '../time/clock.js'
 import type { ProcessContext } from './role.js'
 import { usage } from './usage.js'
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { now } from '../clock.js'
 import type { Log } from '../log.js'
 import type { Host } from '../signals/host.js'
+import { now } from '../time/clock.js'
 import type { TeamHere } from './team-here.js'
 
 /** The workers that a lost master has left behind, as the one of them that is the master now knows them. */

@@ -1,6 +1,6 @@
-import { createDeferred } from '../deferred.js'
-import { afterReading } from '../event-loop.js'
 import type { Listeners } from '../listeners/listeners.js'
+import { createDeferred } from '../time/deferred.js'
+import { afterReading } from '../time/event-loop.js'
 import type { Application } from './application.js'
 
 /** Tells when a new generation can serve. */

@@ -1,5 +1,5 @@
-import { idlePause } from '../pause.js'
 import { type CheckFailure, describeCheckFailure } from '../protocol/check-failure.js'
+import { idlePause } from '../time/pause.js'
 import type { Application } from './application.js'
 import { runCheck } from './check.js'
 

@@ -12,8 +12,8 @@ import { createMover } from '../kept/mover.js'
 import type { ListenerAddress } from '../listeners/address.js'
 import type { Listeners } from '../listeners/listeners.js'
 import type { Log } from '../log.js'
-import { idlePause } from '../pause.js'
 import type { Shared, ShareRequest } from '../protocol/team.js'
+import { idlePause } from '../time/pause.js'
 
 /** Lets other workers have some of the work of this one: connections on which requests or messages come, and no others. */
 export interface Sharer {

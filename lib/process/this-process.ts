@@ -4,7 +4,6 @@
  */
 
 import { isMainThread } from 'node:worker_threads'
-import { createDeferred } from '../deferred.js'
 import { isAlive } from '../is-alive.js'
 import type { OpenListener } from '../listeners/address.js'
 import { watchListeners } from '../listeners/listeners.js'
@@ -16,6 +15,7 @@ import type { Inquire } from '../protocol/inquire.js'
 import type { UpgradeResult } from '../protocol/upgrade-result.js'
 import { createOwnListeners } from '../signals/own-listeners.js'
 import { listenersOfSystemd } from '../systemd/sockets.js'
+import { createDeferred } from '../time/deferred.js'
 import { createApplication } from './application.js'
 import { createBeside } from './beside.js'
 import { takeTurns } from './copies.js'

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { now } from '../clock.js'
 import type { Host } from '../signals/host.js'
 import { onClose } from '../signals/on-close.js'
 import { onReload } from '../signals/on-reload.js'
 import { echoTime, hasNoListener, ours, passedOn, signalSpread } from '../signals/signal-listeners.js'
 import { watchTerminal } from '../signals/terminal.js'
+import { now } from '../time/clock.js'
 import type { ProcessContext } from './role.js'
 
 /** What a worker installs for signals. Nothing is taken off before what replaces it is there. */
@@ -46,7 +46,7 @@ export function createWorkerSignals(
 ): WorkerSignals {
   const terminal = watchTerminal(() => {})
   /**
-   * When each came first, by `clock.ts`. A signal may come through the master, and to all processes at once from a terminal or systemd: it
+   * When each came first, by `time/clock.ts`. A signal may come through the master, and to all processes at once from a terminal or systemd: it
    * counts once.
    */
   const received = new Map<NodeJS.Signals, number>()

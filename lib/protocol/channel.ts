@@ -1,7 +1,7 @@
 import type { SendHandle } from 'node:child_process'
-import { createDeferred } from '../deferred.js'
 import { closeLostHandle } from '../internals/lost-handle.js'
 import { asRawHandle, asSendHandle, type RawHandle } from '../internals/raw-handle.js'
+import { createDeferred } from '../time/deferred.js'
 import { wrap } from './envelope.js'
 import type { MasterMessage, WorkerMessage } from './messages.js'
 

@@ -1,4 +1,4 @@
-import { pause } from '../pause.js'
+import { pause } from '../time/pause.js'
 import type { Change, Outcome, UnderWay } from './change.js'
 import type { Plan } from './plan.js'
 import type { Tally } from './tally.js'

@@ -1,4 +1,4 @@
-import { pause } from '../pause.js'
+import { pause } from '../time/pause.js'
 import type { ClientConnection, Exchange } from './connection.js'
 import { failureOf, RequestFailure } from './failure.js'
 import type { Plan } from './plan.js'

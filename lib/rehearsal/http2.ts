@@ -1,5 +1,5 @@
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
-import { createDeferred } from '../deferred.js'
+import { createDeferred } from '../time/deferred.js'
 import type { ClientConnection, ConnectionOptions, Exchange } from './connection.js'
 import { failureOf, RequestFailure } from './failure.js'
 import type { PlannedRequest } from './requests.js'

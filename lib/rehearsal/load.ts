@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { GracefulUpgradeError } from '../errors.js'
-import { pause } from '../pause.js'
+import { pause } from '../time/pause.js'
 import { type Client, startClient } from './client.js'
 import type { ClientConnection, ConnectionOptions } from './connection.js'
 import { keepEventStreams } from './event-streams.js'

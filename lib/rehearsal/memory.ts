@@ -1,6 +1,6 @@
 import { askStatus } from '../client/watch.js'
 import type { Status } from '../control/messages.js'
-import { idlePause } from '../pause.js'
+import { idlePause } from '../time/pause.js'
 import type { ChangeReport } from './report.js'
 
 /** Resident set sizes of each generation of a server: the most that was seen. */

@@ -1,5 +1,5 @@
-import { createDeferred } from '../deferred.js'
 import { GracefulUpgradeError } from '../errors.js'
+import { createDeferred } from '../time/deferred.js'
 import type { Outcome, UnderWay } from './change.js'
 import type { Server } from './server.js'
 

@@ -1,4 +1,4 @@
-import { createDeferred } from '../deferred.js'
+import { createDeferred } from '../time/deferred.js'
 import type { RequestFailure } from './failure.js'
 
 /** Open connections of one path, and what became of them. */

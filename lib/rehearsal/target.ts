@@ -2,8 +2,8 @@ import http from 'node:http'
 import http2 from 'node:http2'
 import { isIPv6 } from 'node:net'
 import tls from 'node:tls'
-import { createDeferred } from '../deferred.js'
 import { GracefulUpgradeError } from '../errors.js'
+import { createDeferred } from '../time/deferred.js'
 import type { Serving } from './server.js'
 
 /** Where the application listens, and what it speaks there. */

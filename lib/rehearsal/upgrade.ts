@@ -1,7 +1,7 @@
 import { ask } from '../client/ask.js'
 import type { Progress } from '../control/messages.js'
-import { createDeferred } from '../deferred.js'
 import { GracefulUpgradeError } from '../errors.js'
+import { createDeferred } from '../time/deferred.js'
 import type { Outcome, UnderWay } from './change.js'
 
 /** Asks a supervised server to upgrade. @param signal gives up waiting */

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { createDeferred } from '../deferred.js'
+import { createDeferred } from '../time/deferred.js'
 import { RequestFailure } from './failure.js'
 import { isFriendly, pause, type Stay, type StayWitness } from './stay.js'
 import { connectOptions, type Target } from './target.js'

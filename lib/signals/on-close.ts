@@ -1,6 +1,6 @@
 import type closeWithGrace from 'close-with-grace'
-import { now } from '../clock.js'
 import type { Log } from '../log.js'
+import { now } from '../time/clock.js'
 import { type Host, thisHost } from './host.js'
 import { echoTime, errorEvents, errorListeners, ours } from './signal-listeners.js'
 

@@ -1,4 +1,4 @@
-import { createDeferred } from '../deferred.js'
+import { createDeferred } from '../time/deferred.js'
 
 /** What listeners have begun, and not ended yet. */
 export interface Running {

@@ -1,4 +1,3 @@
-import { createDeferred } from '../deferred.js'
 import { GracefulUpgradeError } from '../errors.js'
 import type { OpenListener } from '../listeners/address.js'
 import type { Log } from '../log.js'
@@ -11,6 +10,7 @@ import {
   type Worker
 } from '../master/generation.js'
 import { outcomeOf } from '../master/retire.js'
+import { createDeferred } from '../time/deferred.js'
 import { createSuccession } from './succession.js'
 
 /** The place of one worker in a team. */

@@ -1,9 +1,9 @@
-import { createDeferred } from '../../lib/deferred.js'
 import { GracefulUpgradeError } from '../../lib/errors.js'
 import type { TicketKeys } from '../../lib/handover/session-tickets.js'
 import type { Log } from '../../lib/log.js'
 import type { Ending, Generation, Retirement, Worker } from '../../lib/master/generation.js'
 import type { Tally } from '../../lib/protocol/probation.js'
+import { createDeferred } from '../../lib/time/deferred.js'
 
 /** A generation whose life the test leads. */
 export interface PlayedGeneration extends Worker {

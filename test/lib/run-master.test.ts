@@ -1,11 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { ControlledMaster } from '../../lib/control/answers.js'
-import { createDeferred } from '../../lib/deferred.js'
 import type { OpenListener } from '../../lib/listeners/address.js'
 import type { Generation } from '../../lib/master/generation.js'
 import type { WorkerSettings, WorkerStart } from '../../lib/master/spawn.js'
 import { runMaster } from '../../lib/run-master.js'
+import { createDeferred } from '../../lib/time/deferred.js'
 import { listenToLog, type PlayedGeneration, playGeneration } from '../helper/generation.ts'
 
 interface Options {

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type closeWithGrace from 'close-with-grace'
-import { createDeferred } from '../../../lib/deferred.js'
 import type { AnyListener, Host } from '../../../lib/signals/host.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 
 /** A process that only a test knows: what is done to it is told, and it never ends. */
 export interface PlayedHost extends Host {

@@ -1,6 +1,5 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyInstance } from 'fastify'
-import { createDeferred } from '../../../lib/deferred.js'
 import type { DrainReason, DrainReport } from '../../../lib/drain/report.js'
 import type { OpenListener } from '../../../lib/listeners/address.js'
 import type { Listener, Listeners } from '../../../lib/listeners/listeners.js'
@@ -10,6 +9,7 @@ import type { Application, Ending } from '../../../lib/process/application.js'
 import type { Beside, Judges } from '../../../lib/process/beside.js'
 import type { Departure } from '../../../lib/process/departure.js'
 import type { Instance } from '../../../lib/process/instance.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { playLog } from './log.ts'
 
 export const noReport: DrainReport = { refused: 0, longestPause: 0, kinds: {} }

@@ -15,9 +15,9 @@ import {
 } from '../../../lib/client/commands.js'
 import type { Progress } from '../../../lib/control/messages.js'
 import type { ControlHandlers } from '../../../lib/control/server.js'
-import { createDeferred } from '../../../lib/deferred.js'
 import type { DrainReport } from '../../../lib/drain/report.js'
 import { GracefulUpgradeError } from '../../../lib/errors.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { controlFolder, never } from '../../helper/control.ts'
 import {
   booting,

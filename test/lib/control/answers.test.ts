@@ -3,11 +3,11 @@ import t from 'tap'
 import { answer } from '../../../lib/control/answers.js'
 import type { Progress } from '../../../lib/control/messages.js'
 import { followStatus } from '../../../lib/control/status.js'
-import { createDeferred } from '../../../lib/deferred.js'
 import type { MasterEvents } from '../../../lib/master/events.js'
 import type { Master } from '../../../lib/master/master.js'
 import { createRoster } from '../../../lib/master/roster.js'
 import type { Inquire } from '../../../lib/protocol/inquire.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { playGeneration } from '../../helper/generation.ts'
 
 const counts = { idle: 2 } as never

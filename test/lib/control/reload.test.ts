@@ -4,12 +4,12 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { Progress } from '../../../lib/control/messages.js'
 import { reload } from '../../../lib/control/reload.js'
-import { createDeferred } from '../../../lib/deferred.js'
 import { GracefulUpgradeError } from '../../../lib/errors.js'
 import type { MasterEvents } from '../../../lib/master/events.js'
 import type { Master } from '../../../lib/master/master.js'
 import { createRoster } from '../../../lib/master/roster.js'
 import type { UpgradeResult } from '../../../lib/protocol/upgrade-result.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { playGeneration } from '../../helper/generation.ts'
 
 const counts = { idle: 2 } as never

@@ -2,11 +2,11 @@
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { drain } from '../../../lib/drain/drain.js'
 import type { OfferAnswer } from '../../../lib/handover/offer.js'
 import { createKeeper, type KeepOptions } from '../../../lib/kept/keep.js'
 import { defaultOptions } from '../../../lib/options.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { follow, request, until } from '../../helper/accepted.ts'
 import { playLog } from '../../helper/play/log.ts'
 

@@ -4,8 +4,8 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
-import { createDeferred } from '../../../lib/deferred.js'
 import { endWebSockets, type WebSocketsOptions } from '../../../lib/drain/web-sockets.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { type Followed, follow, until } from '../../helper/accepted.ts'
 
 interface Chat extends Followed {

@@ -6,9 +6,9 @@ import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { connectionOf } from '../../../lib/connections/connection.js'
 import type { Connections } from '../../../lib/connections/connections.js'
-import { createDeferred } from '../../../lib/deferred.js'
 import { createHandover, type HandoverOptions, prepareHandover } from '../../../lib/handover/handover.js'
 import type { ConnectionOffer, OfferAnswer } from '../../../lib/handover/offer.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { type Accepted, type Followed, follow, followHttp, request, until } from '../../helper/accepted.ts'
 
 const address = { key: 'tcp::0', bound: 'here' }

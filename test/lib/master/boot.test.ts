@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { GracefulUpgradeError } from '../../../lib/errors.js'
 import { createBoot } from '../../../lib/master/boot.js'
 import type { MasterEvents } from '../../../lib/master/events.js'
 import { createRoster } from '../../../lib/master/roster.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { listenToLog, type PlayedGeneration, playGeneration } from '../../helper/generation.ts'
 
 const request = { listeners: [], succeeds: 'worker' } as const

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { createMeter } from '../../../lib/master/meter.js'
 import type { Usage } from '../../../lib/protocol/usage.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 
 t.test('a load is what was used between two looks', async t => {
   const usages: (Usage | null)[] = [

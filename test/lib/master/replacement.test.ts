@@ -1,10 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { GracefulUpgradeError } from '../../../lib/errors.js'
 import { createReplacement } from '../../../lib/master/replacement.js'
 import { createRespawn } from '../../../lib/master/respawn.js'
 import type { UpgradeResult } from '../../../lib/protocol/upgrade-result.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { listenToLog, playGeneration } from '../../helper/generation.ts'
 
 const failure = new GracefulUpgradeError('GRACEFUL_UPGRADE_EXITED')

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { GracefulUpgradeError } from '../../../lib/errors.js'
 import { createScaling, type TeamOptions } from '../../../lib/master/scaling.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { listenToLog, playGeneration } from '../../helper/generation.ts'
 
 const code = (name: string) => ({ name: 'GracefulUpgradeError', code: `GRACEFUL_UPGRADE_${name}` })

@@ -1,9 +1,9 @@
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { GracefulUpgradeError } from '../../../lib/errors.js'
 import type { Ending } from '../../../lib/master/generation.js'
 import type { WorkerProcess } from '../../../lib/master/spawn.js'
 import { watchStartUp } from '../../../lib/master/start-up.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { stopTimers } from '../../helper/timers.ts'
 
 const pass = stopTimers(t)

@@ -1,8 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { beginProbation, type Outcome, type ProbationStatus } from '../../../lib/probation/probation.js'
 import type { Tally } from '../../../lib/protocol/probation.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 
 interface Ended {
   readonly code: number | null

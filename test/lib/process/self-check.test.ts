@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { defaultOptions } from '../../../lib/options.js'
 import { passSelfCheck } from '../../../lib/process/self-check.js'
 import type { CheckFailure } from '../../../lib/protocol/check-failure.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { playApplication, playInstance } from '../../helper/play/process.ts'
 import { stopTimers } from '../../helper/timers.ts'
 

@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import type { ResolvedOptions } from '../../../lib/options/given.js'
 import { installStandaloneSignals } from '../../../lib/process/standalone-signals.js'
 import { createOwnListeners } from '../../../lib/signals/own-listeners.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { playHost } from '../../helper/play/host.ts'
 import { playApplication } from '../../helper/play/process.ts'
 

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import type { Outcome } from '../../../lib/rehearsal/change.js'
 import { scheduleChanges } from '../../../lib/rehearsal/changes.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 
 /** What happened, in its order. */
 function setUp(begin: (number: number) => { ready: Promise<Outcome>; over: Promise<Outcome> }, every = 100) {

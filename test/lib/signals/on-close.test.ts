@@ -1,8 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { type CloseHandlers, onClose } from '../../../lib/signals/on-close.js'
 import { isOurs } from '../../../lib/signals/signal-listeners.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { playHost } from '../../helper/play/host.ts'
 import { playLog } from '../../helper/play/log.ts'
 

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { createRunning } from '../../../lib/signals/running.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 
 const fail = (error: unknown) => void t.fail(String(error))
 

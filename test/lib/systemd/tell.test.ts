@@ -1,12 +1,12 @@
 import { EventEmitter } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { GracefulUpgradeError } from '../../../lib/errors.js'
 import type { MasterEvents } from '../../../lib/master/events.js'
 import type { Generation } from '../../../lib/master/generation.js'
 import type { Master } from '../../../lib/master/master.js'
 import { tellServiceManager } from '../../../lib/systemd/tell.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 
 /** A master whose state the test sets, and what systemd is told of it. */
 async function setUp(state: Master['state'], checked = Promise.resolve()) {

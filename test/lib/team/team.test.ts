@@ -1,11 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { createDeferred } from '../../../lib/deferred.js'
 import { GracefulUpgradeError } from '../../../lib/errors.js'
 import type { OfferAnswer } from '../../../lib/handover/offer.js'
 import type { OpenListener } from '../../../lib/listeners/address.js'
 import type { WorkerStart } from '../../../lib/master/spawn.js'
 import { startTeam } from '../../../lib/team/team.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 import { listenToLog, type PlayedGeneration, playGeneration } from '../../helper/generation.ts'
 import { stopTimers } from '../../helper/timers.ts'
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createDeferred } from '../../lib/deferred.js'
+import { createDeferred } from '../../../lib/time/deferred.js'
 
 t.test('is settled from outside, once', async t => {
   const deferred = createDeferred<number>()

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import t from 'tap'
-import { afterReading, wholeTurn } from '../../lib/event-loop.js'
-import { followHttp } from '../helper/accepted.ts'
+import { afterReading, wholeTurn } from '../../../lib/time/event-loop.js'
+import { followHttp } from '../../helper/accepted.ts'
 
 /** The process stands still, and hears of nothing. */
 function standStill(ms: number): void {

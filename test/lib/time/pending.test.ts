@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createPending } from '../../lib/pending.js'
+import { createPending } from '../../../lib/time/pending.js'
 
 /** Asks, and notes the ids that went out. */
 function setUp() {
