@@ -100,6 +100,8 @@ for (const supervised of [undefined, [], ['--workers', '2']]) {
 
   t.test(`an uncaught error in that time drains, as at any other: ${how}`, async t => {
     const { server, port, connect } = await start(t, forLong, supervised && { supervised })
+    for (let worker = 0; worker < (supervised?.length === 2 ? 2 : 1); worker++)
+      await server.line('serves alone')
     server.kill('SIGTERM')
     await begun(server)
     const request = inFlight(port, 1_500)

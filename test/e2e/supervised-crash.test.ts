@@ -54,6 +54,7 @@ async function startDying(t: Test, options: object = {}) {
   const release = { listen: [{ port: 0, host: '127.0.0.1' }], options }
   const server = startServer(t, { supervised: [], release })
   const port = await server.port()
+  await server.line('serves alone') // before that an error is one of its start
   const { pid } = await ask(port)
   const idle = Array.from({ length: 10 }, () => new Client({ host: '127.0.0.1', port }))
   t.teardown(() => idle.map(client => client.close()))
@@ -98,6 +99,7 @@ t.test(
     const release = { listen: [{ port: 0, host: '127.0.0.1' }] }
     const server = startServer(t, { release, supervised: [] })
     const port = await server.port()
+    await server.line('serves alone')
     const idle = new Client({ host: '127.0.0.1', port })
     t.teardown(() => idle.close())
     await idle.get('/')
@@ -197,6 +199,7 @@ t.test('a worker that leaves by itself with code 0 meant it: the master ends wit
 t.test('SIGTERM while a worker that failed is replaced: new connections are refused as well', async t => {
   const server = startServer(t, { supervised: [] })
   const port = await server.port()
+  await server.line('serves alone')
   const request = half(port)
   await request.begun
   server.deploy({ boot: 'held' })
