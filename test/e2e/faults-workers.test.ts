@@ -339,6 +339,7 @@ t.test('the master is lost together with its heir: the next worker is the master
   for (let index = 0; index < 4; index++) pids.push((await worker(index)).pid)
   const [first, second, third, last] = pids as [number, number, number, number]
   await team.stopLoad()
+  await stop(first) // or it could be the master before it dies, too
   for (const pid of [server.pid, first]) process.kill(pid, 'SIGKILL')
   const alone = 'master lost, this generation goes on as its own master'
   const orphaned = /master lost: another worker is the master now; this one serves/

@@ -168,7 +168,7 @@ t.test('a message that is on its way when the drain begins is answered', async t
     answers.map((_, index) => index + 1),
     'none was lost before the last'
   )
-  t.ok(answers.length > 10)
+  t.ok(answers.length >= 10)
 })
 
 t.test('onDrain may end event streams in its own words, and WebSockets are told after it', async t => {
