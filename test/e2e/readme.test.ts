@@ -157,7 +157,7 @@ async function paste(t: Test, block: string): Promise<string> {
       process.kill(-shell.pid!, 'SIGKILL')
     } catch {} // all have ended
   }
-  const timer = setTimeout(kill, 120_000) // where a server fails, the loop that waits for it goes on for ever
+  const timer = setTimeout(kill, 300_000) // where a server fails, the loop that waits for it goes on for ever
   t.teardown(() => {
     clearTimeout(timer)
     kill()
