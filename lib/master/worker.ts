@@ -5,7 +5,7 @@ import type { ConnectionOffer, OfferAnswer } from '../handover/offer.js'
 import { createOfferChannel } from '../handover/offer-channel.js'
 import type { TicketKeys } from '../handover/session-tickets.js'
 import type { RawHandle } from '../internals/raw-handle.js'
-import type { EndTimes } from '../protocol/end-times.js'
+import { type EndTimes, exitTime } from '../protocol/end-times.js'
 import { typeOf } from '../protocol/envelope.js'
 import type { MasterMessage } from '../protocol/messages.js'
 import type { ProbationTerms } from '../protocol/probation.js'
@@ -30,9 +30,6 @@ type Life =
       /** What has become of its connections, once it has drained. */
       readonly report: DrainReport | null
     }
-
-/** What a worker may take beyond the time that it asked for, in milliseconds. */
-const exitTime = 1_000
 
 /**
  * Starts a generation in a child process; the master's side of it. `parent.ts` is the other.

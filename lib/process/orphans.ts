@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../log.js'
+import { exitTime } from '../protocol/end-times.js'
 import type { Host } from '../signals/host.js'
 import { now } from '../time/clock.js'
 import type { TeamHere } from './team-here.js'
@@ -23,9 +24,6 @@ export interface OrphansOptions {
   /** How long the end of one may take, in milliseconds. */
   endTimeout(): number
 }
-
-/** What a process may take to end once its application has, in milliseconds. */
-const exitTime = 1_000
 
 /** Between two looks at those that end, in milliseconds: they are nobody's children here. */
 const interval = 20

@@ -10,6 +10,7 @@ import { endSessions } from '../../../lib/drain/http2.js'
 import { makeCertificate } from '../../helper/certificate.ts'
 import { temporaryFolder } from '../../helper/folder.ts'
 import { FrameClient, types } from '../../helper/http2-frames.ts'
+import { standStill } from '../../helper/stand-still.ts'
 
 /** Answers at once, but for /later, which a test answers itself. */
 async function serve(t: Test, server: Http2Server | Http2SecureServer) {
@@ -37,11 +38,6 @@ async function serve(t: Test, server: Http2Server | Http2SecureServer) {
     await client.answer(1)
     return client
   }
-}
-
-/** The process stands still, and hears of nothing. */
-function standStill(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
 t.test('sessions are told one after the other over the time that is asked for', async t => {

@@ -7,6 +7,7 @@ import type { DrainReason } from '../../../lib/drain/report.js'
 import { createSweeper, type SweeperOptions } from '../../../lib/drain/sweep.js'
 import type { Handover } from '../../../lib/handover/handover.js'
 import { type Accepted, type Followed, followHttp, request, until } from '../../helper/accepted.ts'
+import { standStill } from '../../helper/stand-still.ts'
 
 interface Played extends Handover {
   readonly considered: (readonly [Connection, string])[]
@@ -147,7 +148,7 @@ t.test('what has come while the process stood still is no idle connection', asyn
   const sweeper = sweep(served, 'close')
   const paused = sweeper.pause()
   client.write(request('/later'))
-  for (const begun = performance.now(); performance.now() - begun < 20; );
+  standStill(20)
   await paused
   t.match(await sweeper.sweepAll(), { idle: 0, active: 1 })
   t.notOk(isLingering(socket))

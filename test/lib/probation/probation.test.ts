@@ -179,7 +179,7 @@ t.test('one that is silent for longer than the hang time hangs, but not if both 
 t.test('a machine that has stood still is not its fault', async t => {
   let slept = 0
   let time = 0
-  const { after, candidate, current } = setUp({ now: () => time + slept })
+  const { after, candidate } = setUp({ now: () => time + slept })
   const pass = (ms: number) => {
     time += ms
     return after(ms)
@@ -193,7 +193,6 @@ t.test('a machine that has stood still is not its fault', async t => {
   await pass(500)
   candidate.answered = null
   t.equal(await pass(1_000), undefined, 'nor is it counted later')
-  t.ok(current)
 })
 
 t.test('one that is silent at the end of its time is not confirmed', async t => {

@@ -2,11 +2,7 @@ import { once } from 'node:events'
 import t from 'tap'
 import { afterReading, wholeTurn } from '../../../lib/time/event-loop.js'
 import { followHttp } from '../../helper/accepted.ts'
-
-/** The process stands still, and hears of nothing. */
-function standStill(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
-}
+import { standStill } from '../../helper/stand-still.ts'
 
 t.test('what has come while the process stood still is read before the time is over', async t => {
   const { connect } = await followHttp(t)
